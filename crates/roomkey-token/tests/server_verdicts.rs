@@ -2,7 +2,11 @@
 //!
 //! `data/server-verdicts.json` says itself how its cases are to be read (`about`).
 
-#![expect(clippy::unwrap_used, reason = "in helpers of tests too, a panic is the report")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "in helpers of tests too, a panic is the report"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,0 +1,151 @@
+//! The settings of a token source.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::freshness::FreshnessPolicy;
+use crate::held::Held;
+use crate::loading::{Settings, Shared};
+use crate::provider::DynProvider;
+use crate::source::TokenSource;
+
+/// How long a provider may take, unless set otherwise.
+pub(crate) const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sets up a [`TokenSource`]; from [`TokenSource::builder`].
+#[must_use]
+pub struct TokenSourceBuilder {
+    provider: Arc<dyn DynProvider>,
+    settings: Settings,
+}
+
+impl TokenSourceBuilder {
+    pub(crate) fn new(provider: Arc<dyn DynProvider>) -> Self {
+        let settings = Settings {
+            capacity: 64,
+            freshness: FreshnessPolicy::default(),
+            load_timeout: Some(DEFAULT_LOAD_TIMEOUT),
+            clock: Arc::new(SystemClock),
+            partition: None,
+            reuse_when: None,
+        };
+        Self { provider, settings }
+    }
+
+    /// Sets for how many options tokens are held, 64 unless set. Beyond that, those of the least recently used options go
+    /// (use is ordered exactly on one thread, and to the last insertion between threads). 1 is what LiveKit's other SDKs
+    /// do; 0 holds nothing, while callers at one time still share a call.
+    pub fn capacity(mut self, entries: usize) -> Self {
+        self.settings.capacity = entries;
+        self
+    }
+
+    /// Says whose tokens these are, for a provider that depends on who is logged in.
+    ///
+    /// The function names who that is right now; an empty name is one too. It is called at the start of each fetch, and
+    /// again when one was awaited, so keep it quick; an `Arc<str>` costs nothing to hand out. A token of one partition is
+    /// never given to another, equal options or not, and callers of different partitions never share a call. A fetch
+    /// during which the partition changes fails with
+    /// [`PartitionChanged`](crate::FetchErrorKind::PartitionChanged): the token under way may be one's or the other's, so
+    /// nobody gets it.
+    ///
+    /// ```
+    /// use std::sync::{Arc, RwLock};
+    /// use roomkey_source::{Credentials, TokenSource, provider_fn};
+    ///
+    /// let user: Arc<RwLock<Arc<str>>> = Arc::new(RwLock::new("alice".into()));
+    /// let current_user = {
+    ///     let user = Arc::clone(&user);
+    ///     move || Arc::clone(&user.read().unwrap())
+    /// };
+    /// let source = TokenSource::builder(provider_fn(|_options| async {
+    ///     Ok(Credentials::new("wss://example", "a token for who is logged in"))
+    /// }))
+    /// .partition(current_user)
+    /// .build();
+    /// ```
+    pub fn partition<F, P>(mut self, who: F) -> Self
+    where
+        F: Fn() -> P + Send + Sync + 'static,
+        P: Into<Arc<str>>,
+    {
+        self.settings.partition = Some(Box::new(move || who().into()));
+        self
+    }
+
+    /// Sets how long before its expiry a token is no longer reused, 60 seconds unless set. The lead of a token that lives
+    /// less than four times this long is a quarter of its life, unless [`strict_lead`](Self::strict_lead) is set.
+    #[doc(alias = "tolerance")]
+    pub fn lead(mut self, lead: Duration) -> Self {
+        self.settings.freshness.lead = lead;
+        self
+    }
+
+    /// Applies the [lead](Self::lead) to short-lived tokens in full, as LiveKit's other SDKs do: then a token that lives no
+    /// longer than the lead is never reused.
+    pub fn strict_lead(mut self) -> Self {
+        self.settings.freshness.adaptive = false;
+        self
+    }
+
+    /// Sets how far a token's `nbf` may lie ahead for it to be reused: 60 seconds unless set, as livekit-server allows.
+    pub fn nbf_leeway(mut self, leeway: Duration) -> Self {
+        self.settings.freshness.nbf_leeway = leeway;
+        self
+    }
+
+    /// Decides about reuse in place of the rules about expiry. The function is asked for each token that is held for the
+    /// options of a fetch; [`Held::is_fresh`] is what the rules say. What it refuses is not given out when the provider
+    /// fails, either.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use roomkey_source::{Credentials, TokenSource, provider_fn};
+    ///
+    /// // The server's tokens are not JWTs, and live for ten minutes.
+    /// let source = TokenSource::builder(provider_fn(|_| async { Ok(Credentials::new("wss://example", "opaque")) }))
+    ///     .reuse_when(|held| held.age() < Duration::from_secs(9 * 60))
+    ///     .build();
+    /// ```
+    pub fn reuse_when(mut self, decide: impl Fn(&Held<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.settings.reuse_when = Some(Box::new(decide));
+        self
+    }
+
+    /// Sets how long a call of the provider may take, 30 seconds unless set; `None` waits without end. A call that takes
+    /// longer is dropped, and all who wait for it get [`Timeout`](crate::FetchErrorKind::Timeout).
+    ///
+    /// The timer is that of the tokio runtime in which the call begins, and its time driver must be enabled. Outside of a
+    /// tokio runtime there is no timeout.
+    pub fn load_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.load_timeout = timeout.into();
+        self
+    }
+
+    /// Sets the clock, [`SystemClock`] unless set.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// Makes the source. It starts nothing and needs no runtime.
+    #[must_use]
+    pub fn build(self) -> TokenSource {
+        TokenSource(Arc::new(Shared::new(self.provider, self.settings)))
+    }
+}
+
+impl fmt::Debug for TokenSourceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenSourceBuilder")
+            .field("capacity", &self.settings.capacity)
+            .field("freshness", &self.settings.freshness)
+            .field("load_timeout", &self.settings.load_timeout)
+            .field("clock", &self.settings.clock)
+            .field("partition", &self.settings.partition.is_some())
+            .field("reuse_when", &self.settings.reuse_when.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,139 @@
+//! What a token source gives: where to connect, and the token to join with.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use roomkey_token::{Claims, DecodeError, TokenResponse};
+use zeroize::Zeroizing;
+
+/// A server's URL and a participant's token for it.
+///
+/// A clone is one reference count. `Debug` hides the token and there is no `Serialize`, so that neither a log nor a
+/// configuration file gets it by accident; [`to_response`](Self::to_response) is for giving it away on purpose. The token
+/// is wiped from memory with the last clone.
+///
+/// ```
+/// use roomkey_source::Credentials;
+///
+/// let credentials = Credentials::new("wss://example.livekit.cloud", "the token");
+/// assert_eq!(credentials.participant_token(), "the token");
+/// assert!(!format!("{credentials:?}").contains("the token"));
+/// ```
+// The cache gives each thread a handle with a count of its own, so that threads that fetch at once do not write to one
+// count in turns.
+#[derive(Clone)]
+#[doc(alias = "TokenSourceResponse")]
+#[doc(alias = "ConnectionDetails")]
+#[expect(clippy::redundant_allocation, reason = "the outer count is a thread's own, the inner one is shared")]
+pub struct Credentials(Arc<Arc<Parts>>);
+
+struct Parts {
+    server_url: Box<str>,
+    participant_token: Zeroizing<String>,
+    room_name: Option<Box<str>>,
+    participant_name: Option<Box<str>>,
+    claims: OnceLock<Result<Claims, DecodeError>>,
+}
+
+impl Credentials {
+    /// Credentials from the two things that every client needs. Neither is checked: a server may know tokens that this
+    /// crate does not.
+    #[must_use]
+    pub fn new(server_url: impl Into<String>, participant_token: impl Into<String>) -> Self {
+        Self::from(TokenResponse::new(server_url, participant_token))
+    }
+
+    /// The LiveKit server to connect to, `wss://…`.
+    #[must_use]
+    pub fn server_url(&self) -> &str {
+        &self.0.server_url
+    }
+
+    /// The token to join with. Whoever has it can join in this participant's name until it expires.
+    #[must_use]
+    pub fn participant_token(&self) -> &str {
+        &self.0.participant_token
+    }
+
+    /// The room that the token is for, where whoever made it says so beside the token.
+    #[must_use]
+    pub fn room_name(&self) -> Option<&str> {
+        self.0.room_name.as_deref()
+    }
+
+    /// The name of the participant that the token is for, where whoever made it says so beside the token.
+    #[must_use]
+    pub fn participant_name(&self) -> Option<&str> {
+        self.0.participant_name.as_deref()
+    }
+
+    /// What the token says, **not verified**: good for planning, not for deciding who somebody is. It is decoded once.
+    ///
+    /// # Errors
+    ///
+    /// The token is not a JWT.
+    pub fn claims(&self) -> Result<&Claims, DecodeError> {
+        self.0
+            .claims
+            .get_or_init(|| Claims::decode_unverified(self.participant_token()))
+            .as_ref()
+            .map_err(|error| *error)
+    }
+
+    /// When the token says it expires, by the clock of whoever made it; `None` where it does not say or is not a JWT.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.claims().ok()?.expires_at()
+    }
+
+    /// The answer of a token endpoint that gives these credentials, token included.
+    #[must_use]
+    pub fn to_response(&self) -> TokenResponse {
+        let mut response = TokenResponse::new(self.server_url(), self.participant_token());
+        response.room_name = self.room_name().map(str::to_owned);
+        response.participant_name = self.participant_name().map(str::to_owned);
+        response
+    }
+
+    /// The same credentials behind a reference count of their own.
+    pub(crate) fn separate(&self) -> Self {
+        Self(Arc::new(Arc::clone(&self.0)))
+    }
+}
+
+impl From<TokenResponse> for Credentials {
+    fn from(response: TokenResponse) -> Self {
+        Self(Arc::new(Arc::new(Parts {
+            server_url: response.server_url.into(),
+            participant_token: response.participant_token,
+            room_name: response.room_name.map(Into::into),
+            participant_name: response.participant_name.map(Into::into),
+            claims: OnceLock::new(),
+        })))
+    }
+}
+
+/// The same server, token and names.
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        self.participant_token() == other.participant_token()
+            && self.server_url() == other.server_url()
+            && self.room_name() == other.room_name()
+            && self.participant_name() == other.participant_name()
+    }
+}
+
+impl Eq for Credentials {}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("server_url", &self.server_url())
+            .field("participant_token", &"[redacted]")
+            .field("room_name", &self.room_name())
+            .field("participant_name", &self.participant_name())
+            .field("expires_at", &self.expires_at())
+            .finish()
+    }
+}

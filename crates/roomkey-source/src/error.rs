@@ -1,0 +1,132 @@
+//! Why there is no token.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::provider::{BoxError, FailureClass, ProviderError};
+use crate::redact::Redacted;
+
+/// Why a fetch gave no credentials.
+///
+/// All who waited for the same call get the same error: a clone is one reference count. What the provider said is in
+/// [`source`](Error::source), as it said it; `Debug` shows its text with everything cut out that looks like a token.
+#[derive(Clone)]
+pub struct FetchError(Arc<Failure>);
+
+struct Failure {
+    kind: FetchErrorKind,
+    class: Option<FailureClass>,
+    retry_after: Option<Duration>,
+    cause: Option<BoxError>,
+}
+
+/// What went wrong, as far as it changes what the caller can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FetchErrorKind {
+    /// The provider gave an error or panicked.
+    Provider,
+    /// The provider gave no answer within the source's load timeout.
+    Timeout,
+    /// Somebody else logged in while the token was fetched, by the source's
+    /// [`partition`](crate::TokenSourceBuilder::partition). What was fetched is nobody's, and is thrown away. Asking again
+    /// asks for who is logged in.
+    PartitionChanged,
+}
+
+impl FetchError {
+    /// An error of the provider's.
+    pub(crate) fn provider(cause: BoxError) -> Self {
+        let said = find_provider_error(&*cause);
+        let (class, retry_after) = (said.map(ProviderError::class), said.and_then(ProviderError::retry_after));
+        Self(Arc::new(Failure { kind: FetchErrorKind::Provider, class, retry_after, cause: Some(cause) }))
+    }
+
+    /// The provider panicked. What it said is not kept: the panic hook has it.
+    pub(crate) fn panicked() -> Self {
+        Self::provider("the token provider panicked".into())
+    }
+
+    pub(crate) fn timeout(after: Duration) -> Self {
+        let cause = format!("no answer within {after:?}");
+        Self(Arc::new(Failure {
+            kind: FetchErrorKind::Timeout,
+            class: Some(FailureClass::Transient),
+            retry_after: None,
+            cause: Some(cause.into()),
+        }))
+    }
+
+    pub(crate) fn partition_changed() -> Self {
+        let class = Some(FailureClass::Transient);
+        Self(Arc::new(Failure { kind: FetchErrorKind::PartitionChanged, class, retry_after: None, cause: None }))
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> FetchErrorKind {
+        self.0.kind
+    }
+
+    /// Whether asking again, later and unchanged, may help. Of an error that is not a [`ProviderError`] nobody knows, and
+    /// the answer is no.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.class == Some(FailureClass::Transient)
+    }
+
+    /// Whether the caller was refused, so that logging in is what helps.
+    #[must_use]
+    pub fn is_auth(&self) -> bool {
+        self.0.class == Some(FailureClass::Auth)
+    }
+
+    /// How long to wait before asking again, where the provider said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+}
+
+/// The first [`ProviderError`] in a chain of causes.
+fn find_provider_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a ProviderError> {
+    let mut next = Some(cause);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.kind {
+            FetchErrorKind::Provider => "failed to fetch a token: the provider gave an error",
+            FetchErrorKind::Timeout => "failed to fetch a token: the provider did not answer in time",
+            FetchErrorKind::PartitionChanged => {
+                "failed to fetch a token: somebody else logged in meanwhile; fetch again for them"
+            }
+        })
+    }
+}
+
+impl fmt::Debug for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("FetchError");
+        debug.field("kind", &self.0.kind);
+        if let Some(cause) = &self.0.cause {
+            debug.field("source", &Redacted(&**cause));
+        }
+        debug.finish_non_exhaustive()
+    }
+}
+
+impl Error for FetchError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
+    }
+}

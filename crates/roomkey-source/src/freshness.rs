@@ -1,0 +1,167 @@
+//! When a token can be reused: pure arithmetic over what the token says and when it was received.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use roomkey_token::{Claims, NumericDate};
+
+/// How early a token counts as used up, and how much a clock may be off.
+#[derive(Clone, Debug)]
+pub(crate) struct FreshnessPolicy {
+    /// A token is not reused in the last part of its life, this long.
+    pub(crate) lead: Duration,
+    /// The lead of a short-lived token is a quarter of its lifetime, where it says when that began.
+    pub(crate) adaptive: bool,
+    /// How far `nbf` may lie ahead.
+    pub(crate) nbf_leeway: Duration,
+}
+
+impl Default for FreshnessPolicy {
+    fn default() -> Self {
+        // LiveKit's SDKs stop 60 s before `exp`; livekit-server grants 60 s on `nbf`.
+        Self { lead: Duration::from_secs(60), adaptive: true, nbf_leeway: Duration::from_secs(60) }
+    }
+}
+
+/// A span of time after a token was received, the end not included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    from: Duration,
+    until: Duration,
+}
+
+impl Span {
+    const NEVER: Self = Self { from: Duration::ZERO, until: Duration::ZERO };
+
+    pub(crate) fn contains(self, age: Duration) -> bool {
+        self.from <= age && age < self.until
+    }
+}
+
+/// What a token allows, by its age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Freshness {
+    /// When it can be given out again without asking for a new one.
+    pub(crate) reusable: Span,
+    /// When it still joins, so that it is better than none.
+    pub(crate) unexpired: Span,
+}
+
+impl FreshnessPolicy {
+    /// Judges a token that was received at `received`. A token that says nothing of its end is never reused.
+    pub(crate) fn judge(&self, claims: Option<&Claims>, received: SystemTime) -> Freshness {
+        let Some((claims, exp)) = claims.and_then(|claims| Some((claims, claims.exp?))) else {
+            return Freshness { reusable: Span::NEVER, unexpired: Span::NEVER };
+        };
+        let received = Nanos::of(received);
+        let from = claims
+            .nbf
+            .map_or(Duration::ZERO, |nbf| received.until(Nanos::of_date(nbf).saturating_sub(self.nbf_leeway)));
+        let exp_at = Nanos::of_date(exp);
+        Freshness {
+            reusable: Span { from, until: received.until(exp_at.saturating_sub(self.lead_of(claims, exp))) },
+            unexpired: Span { from, until: received.until(exp_at) },
+        }
+    }
+
+    fn lead_of(&self, claims: &Claims, exp: NumericDate) -> Duration {
+        let lifetime = claims.iat.or(claims.nbf).map(|start| Nanos::of_date(start).until(Nanos::of_date(exp)));
+        match lifetime {
+            Some(lifetime) if self.adaptive => self.lead.min(lifetime / 4),
+            _ => self.lead,
+        }
+    }
+}
+
+/// Nanoseconds since the Unix epoch, in a width that no token can overflow.
+#[derive(Clone, Copy)]
+struct Nanos(i128);
+
+impl Nanos {
+    fn of(time: SystemTime) -> Self {
+        Self(match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => after.as_nanos() as i128,
+            Err(before) => -(before.duration().as_nanos() as i128),
+        })
+    }
+
+    fn of_date(date: NumericDate) -> Self {
+        Self(i128::from(date.as_secs()) * 1_000_000_000)
+    }
+
+    fn saturating_sub(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(by.as_nanos() as i128))
+    }
+
+    /// The time from here to there, none where that lies back.
+    fn until(self, there: Self) -> Duration {
+        let nanos = there.0.saturating_sub(self.0).max(0) as u128;
+        Duration::new(u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX), (nanos % 1_000_000_000) as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(exp: i64, nbf: Option<i64>, iat: Option<i64>) -> Claims {
+        let mut claims = Claims::default();
+        claims.exp = Some(NumericDate::from_secs(exp));
+        claims.nbf = nbf.map(NumericDate::from_secs);
+        claims.iat = iat.map(NumericDate::from_secs);
+        claims
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn reusable_at(claims: &Claims, age: u64) -> bool {
+        FreshnessPolicy::default().judge(Some(claims), at(1_000)).reusable.contains(Duration::from_secs(age))
+    }
+
+    #[test]
+    fn the_lead_ends_reuse_strictly_before_the_expiry() {
+        for (exp, age, reusable) in [(1_061, 0, true), (1_060, 0, false), (1_100, 39, true), (1_100, 40, false)] {
+            assert_eq!(reusable_at(&claims(exp, None, None), age), reusable, "exp {exp} age {age}");
+        }
+    }
+
+    #[test]
+    fn a_short_life_has_a_lead_of_a_quarter() {
+        let short = claims(1_040, Some(1_000), Some(1_000));
+        assert!(reusable_at(&short, 29));
+        assert!(!reusable_at(&short, 30));
+        let long = claims(1_400, Some(1_000), None);
+        assert!(reusable_at(&long, 339));
+        assert!(!reusable_at(&long, 340));
+    }
+
+    #[test]
+    fn the_start_may_lie_ahead_by_the_leeway() {
+        assert!(reusable_at(&claims(9_000, Some(1_060), None), 0));
+        assert!(!reusable_at(&claims(9_000, Some(1_061), None), 0));
+        assert!(reusable_at(&claims(9_000, Some(1_061), None), 1));
+    }
+
+    #[test]
+    fn extreme_times_neither_panic_nor_wrap() {
+        for exp in [i64::MIN, -1, 0, 1, i64::MAX] {
+            for start in [None, Some(i64::MIN), Some(i64::MAX), Some(0)] {
+                let claims = claims(exp, start, start);
+                let judged = FreshnessPolicy::default().judge(Some(&claims), at(1_000));
+                assert!(exp == i64::MAX || !judged.unexpired.contains(Duration::ZERO), "{exp} {start:?}");
+                let _ =
+                    FreshnessPolicy { lead: Duration::MAX, ..FreshnessPolicy::default() }.judge(Some(&claims), at(0));
+            }
+        }
+        assert!(reusable_at(&claims(i64::MAX, None, None), 1 << 40));
+    }
+
+    #[test]
+    fn no_expiry_is_never_reusable() {
+        let judged = FreshnessPolicy::default().judge(None, at(1_000));
+        assert_eq!((judged.reusable, judged.unexpired), (Span::NEVER, Span::NEVER));
+        let judged = FreshnessPolicy::default().judge(Some(&Claims::default()), at(1_000));
+        assert!(!judged.reusable.contains(Duration::ZERO));
+    }
+}

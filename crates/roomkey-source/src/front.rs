@@ -1,0 +1,125 @@
+//! What each thread looks at first: a few entries of the cache, with a handle of its own to each.
+//!
+//! One cache under one lock would have every thread that reuses a token write to the same two counters, that of the lock
+//! and that of the credentials, so that two threads together would be slower than one. Here a thread has a lock and
+//! handles that other threads hardly touch. An entry that is given up is marked dead, and no front gives out a dead one.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::cache::{Entry, KeyRef};
+use crate::credentials::Credentials;
+
+/// The entries that one front holds at most.
+const SLOTS: usize = 8;
+
+/// The most fronts; threads beyond them share.
+const MOST_FRONTS: usize = 16;
+
+/// A front for each thread, as far as they go.
+#[derive(Debug)]
+pub(crate) struct Fronts {
+    fronts: Box<[Padded<Mutex<Front>>]>,
+    /// No use is noted with an earlier tick than this. It changes when an entry is inserted.
+    epoch: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Front {
+    slots: Vec<Slot>,
+    tick: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: Arc<Entry>,
+    /// Counted apart from other threads' handles.
+    credentials: Credentials,
+    used: u64,
+}
+
+/// A pair of cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Padded<T>(T);
+
+impl Fronts {
+    pub(crate) fn new() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let fronts = threads.next_power_of_two().min(MOST_FRONTS);
+        Self { fronts: (0..fronts).map(|_| Padded::default()).collect(), epoch: AtomicU64::new(0) }
+    }
+
+    /// Looks for a live entry and gives what `take` makes of it. `take` runs under the front's lock.
+    pub(crate) fn find<T>(&self, key: KeyRef<'_>, take: impl FnOnce(&Arc<Entry>, &Credentials) -> T) -> Option<T> {
+        let mut front = self.mine();
+        let front = &mut *front;
+        let slot = front.slots.iter_mut().find(|slot| key.is(&slot.entry.key) && !slot.entry.is_dead())?;
+        front.tick = self.epoch.load(Ordering::Relaxed).max(front.tick + 1);
+        slot.used = front.tick;
+        Some(take(&slot.entry, &slot.credentials))
+    }
+
+    /// Puts an entry of the cache into this thread's front, in the place of a dead one or of the least recently used.
+    pub(crate) fn adopt(&self, entry: &Arc<Entry>) -> Credentials {
+        let credentials = entry.credentials.separate();
+        let mut front = self.mine();
+        front.tick = self.epoch.load(Ordering::Relaxed).max(front.tick + 1);
+        let used = front.tick;
+        front.slots.retain(|slot| !slot.entry.is_dead() && slot.entry.key != entry.key);
+        if front.slots.len() == SLOTS
+            && let Some(oldest) = (0..SLOTS).min_by_key(|index| front.slots[*index].used)
+        {
+            let slot = front.slots.swap_remove(oldest);
+            slot.entry.note_use(slot.used);
+        }
+        front.slots.push(Slot { entry: Arc::clone(entry), credentials: credentials.clone(), used });
+        credentials
+    }
+
+    /// Tells the entries when they were last used, and gives a tick later than all of those.
+    pub(crate) fn settle(&self) -> u64 {
+        let mut latest = self.epoch.load(Ordering::Relaxed);
+        for front in &self.fronts {
+            let front = lock(&front.0);
+            latest = latest.max(front.tick);
+            for slot in &front.slots {
+                slot.entry.note_use(slot.used);
+            }
+        }
+        self.epoch.store(latest + 2, Ordering::Relaxed);
+        latest + 1
+    }
+
+    /// Lets go of dead entries, so that their tokens are wiped.
+    pub(crate) fn drop_dead(&self) {
+        for front in &self.fronts {
+            lock(&front.0).slots.retain(|slot| !slot.entry.is_dead());
+        }
+    }
+
+    fn mine(&self) -> MutexGuard<'_, Front> {
+        lock(&self.fronts[thread_number() & (self.fronts.len() - 1)].0)
+    }
+}
+
+/// Nothing panics under these locks that could leave a front half changed.
+fn lock(front: &Mutex<Front>) -> MutexGuard<'_, Front> {
+    front.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Numbers the threads in the order in which they first ask, so that as many as there are fronts have one each.
+fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+
+    NUMBER.with(|number| {
+        if number.get() == usize::MAX {
+            number.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        number.get()
+    })
+}

@@ -1,0 +1,190 @@
+//! The token source that applications hold.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::builder::TokenSourceBuilder;
+use crate::credentials::Credentials;
+use crate::error::FetchError;
+use crate::fixed::FixedTokenSource;
+use crate::flight::Ask;
+use crate::loading::Shared;
+use crate::options::FetchOptions;
+use crate::provider::{BoxError, TokenProvider, provider_fn};
+
+/// Gives credentials for a room: those that it holds, while their token can be reused, and new ones from its provider
+/// otherwise.
+///
+/// It is a handle: a clone shares the cache, is cheap, and goes to any task or thread. Dropping the last one drops what it
+/// holds.
+///
+/// What it promises:
+///
+/// - A token is reused only for equal [options](FetchOptions), for the same
+///   [partition](crate::TokenSourceBuilder::partition), and until a minute before it expires (a quarter of its life, if
+///   that is shorter). A token that does not say when it expires is never reused. What the provider gives is delivered
+///   either way: these rules decide about reuse alone.
+/// - While a call for some options is under way, others who [`fetch`](Self::fetch) with equal options wait for it and get
+///   its result, or its error. Different options never wait for each other.
+/// - A failed call changes nothing that is held.
+///
+/// ```
+/// use roomkey_source::{Credentials, FetchOptions, TokenSource};
+///
+/// # async fn my_token_backend(_: Option<&str>) -> Result<String, std::io::Error> { Ok("a token".to_owned()) }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), roomkey_source::FetchError> {
+/// let source = TokenSource::custom(|options| async move {
+///     let token = my_token_backend(options.room_name()).await?;
+///     Ok(Credentials::new("wss://example.livekit.cloud", token))
+/// });
+///
+/// let credentials = source.fetch(&FetchOptions::new().with_room_name("lobby")).await?;
+/// assert_eq!(credentials.server_url(), "wss://example.livekit.cloud");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[doc(alias = "TokenSourceConfigurable")]
+#[doc(alias = "TokenSourceCustom")]
+#[doc(alias = "CachingTokenSource")]
+pub struct TokenSource(pub(crate) Arc<Shared>);
+
+impl TokenSource {
+    /// A source that calls a function of the application's: it gets the options and gives credentials. Errors of any type
+    /// pass through `?`.
+    ///
+    /// The function is for everything that the source is asked for, so it should depend on nothing but its options and
+    /// what never changes. If it also depends on who is logged in, tell the source by a
+    /// [partition](crate::TokenSourceBuilder::partition).
+    pub fn custom<F, Fut>(function: F) -> Self
+    where
+        F: Fn(FetchOptions) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Credentials, BoxError>> + Send + 'static,
+    {
+        Self::builder(provider_fn(function)).build()
+    }
+
+    /// [`custom`](Self::custom) with state: each call of the function gets a clone of it, so that the closure itself needs
+    /// no clones.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use roomkey_source::{Credentials, TokenSource};
+    ///
+    /// struct Backend;
+    /// # impl Backend { async fn token(&self, _: Option<&str>) -> Result<String, std::io::Error> { Ok(String::new()) } }
+    ///
+    /// let source = TokenSource::custom_with(Arc::new(Backend), |backend, options| async move {
+    ///     let token = backend.token(options.room_name()).await?;
+    ///     Ok(Credentials::new("wss://example", token))
+    /// });
+    /// ```
+    pub fn custom_with<S, F, Fut>(state: S, function: F) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Fn(S, FetchOptions) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Credentials, BoxError>> + Send + 'static,
+    {
+        Self::custom(move |options| function(state.clone(), options))
+    }
+
+    /// A source with settings, over a provider: a type of one's own, or a [`provider_fn`].
+    pub fn builder<P: TokenProvider>(provider: P) -> TokenSourceBuilder {
+        TokenSourceBuilder::new(Arc::new(provider))
+    }
+
+    /// A source that always gives these credentials, whether or not their token has expired.
+    #[must_use]
+    pub fn literal(credentials: Credentials) -> FixedTokenSource {
+        FixedTokenSource::literal(credentials)
+    }
+
+    /// A source that calls a function each time and holds nothing.
+    pub fn literal_with<F, Fut>(function: F) -> FixedTokenSource
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Credentials, BoxError>> + Send + 'static,
+    {
+        FixedTokenSource::literal_with(function)
+    }
+
+    /// This source with the options chosen, for those who don't know about options.
+    #[must_use]
+    pub fn bind(&self, options: FetchOptions) -> FixedTokenSource {
+        FixedTokenSource::bound(self.clone(), options)
+    }
+
+    /// Gives credentials for these options: the ones held, if their token can be reused, or else new ones.
+    ///
+    /// If the provider fails and a token is held that has only entered the last part of its life, that token is given,
+    /// unless the provider says that the caller was [refused](crate::ProviderError::auth).
+    ///
+    /// Dropping the future takes its caller out. A call of the provider goes on as long as one caller waits for it,
+    /// whoever began it, and is dropped with the last.
+    ///
+    /// # Errors
+    ///
+    /// The provider failed, or did not answer in time, and nothing that is held will do. Whoever waited for the same call
+    /// gets the same error; it is not remembered.
+    pub async fn fetch(&self, options: &FetchOptions) -> Result<Credentials, FetchError> {
+        let partition = self.0.partition();
+        let key = self.0.key(partition.as_ref(), options);
+        match self.0.look_up(key) {
+            Ok(held) => Ok(held),
+            // Apart, and boxed, so that a fetch from the cache is a small future.
+            Err(stale) => Box::pin(self.0.load(key.to_owned(), Ask::Any, stale)).await,
+        }
+    }
+
+    /// Gives new credentials for these options, and holds them in place of the old ones: for a token that was refused
+    /// although it has not expired.
+    ///
+    /// It is strict: the provider is called after this was, and no result of an earlier call is given. Many callers at
+    /// once share a call that begins after they came, which is the second call at the latest.
+    ///
+    /// Dropping the future does what it does for [`fetch`](Self::fetch).
+    ///
+    /// # Errors
+    ///
+    /// The provider failed or did not answer in time. What is held stays.
+    #[doc(alias = "force")]
+    pub async fn fetch_fresh(&self, options: &FetchOptions) -> Result<Credentials, FetchError> {
+        let partition = self.0.partition();
+        let key = self.0.key(partition.as_ref(), options).to_owned();
+        Box::pin(self.0.load(key, Ask::Fresh, None)).await
+    }
+
+    /// The credentials that are held for these options, expired or not. Nothing is fetched.
+    #[must_use]
+    #[doc(alias = "cached_response")]
+    pub fn cached(&self, options: &FetchOptions) -> Option<Credentials> {
+        let partition = self.0.partition();
+        self.0.cached(self.0.key(partition.as_ref(), options))
+    }
+
+    /// Forgets what is held for these options. A call under way still serves those who wait for it, but what it gives is
+    /// not held, and who comes later does not get it.
+    pub fn invalidate(&self, options: &FetchOptions) {
+        let partition = self.0.partition();
+        self.0.invalidate(self.0.key(partition.as_ref(), options));
+    }
+
+    /// [Forgets](Self::invalidate) everything, of every [partition](crate::TokenSourceBuilder::partition).
+    pub fn invalidate_all(&self) {
+        self.0.invalidate_all();
+    }
+
+    /// Forgets these credentials where they are still what is held, and says whether they were: for a token that was
+    /// refused, while another task may already have fetched a better one, which stays.
+    pub fn invalidate_token(&self, credentials: &Credentials) -> bool {
+        self.0.invalidate_token(credentials)
+    }
+}
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenSource").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,47 @@
+//! A fetch from the cache takes no memory from the heap.
+//!
+//! Alone in its file, since the allocator counts for the whole process.
+
+mod support;
+
+use std::alloc::System;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use roomkey_source::{FetchOptions, TokenSource};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use support::*;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Polls a fetch to its end, which is at once.
+fn fetch_now(source: &TokenSource, options: &FetchOptions) {
+    let mut fetch = std::pin::pin!(source.fetch(options));
+    assert!(fetch.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+}
+
+#[test]
+fn a_hit_allocates_nothing() {
+    let who: Arc<str> = "alice".into();
+    let plain = Backend::numbered().source(&clock());
+    let partitioned = Backend::numbered().builder().clock(clock()).partition(move || Arc::clone(&who)).build();
+    let options: Vec<FetchOptions> =
+        (0..8).map(|number| room(&number.to_string()).with_participant_attribute("k", "v")).collect();
+    for source in [&plain, &partitioned] {
+        for options in options.iter().chain(&options) {
+            fetch_now(source, options);
+        }
+        let region = Region::new(ALLOCATOR);
+        for options in options.iter().cycle().take(1_000) {
+            fetch_now(source, options);
+        }
+        let change = region.change();
+        assert_eq!((change.allocations, change.reallocations), (0, 0));
+    }
+
+    // It does count.
+    let region = Region::new(ALLOCATOR);
+    fetch_now(&plain, &room("another"));
+    assert!(region.change().allocations > 0);
+}
