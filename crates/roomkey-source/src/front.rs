@@ -8,8 +8,9 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::cache::{Entry, KeyRef};
+use crate::cache::Entry;
 use crate::credentials::Credentials;
+use crate::options::FetchOptions;
 
 /// The entries that one front holds at most.
 const SLOTS: usize = 8;
@@ -52,10 +53,19 @@ impl Fronts {
     }
 
     /// Looks for a live entry and gives what `take` makes of it. `take` runs under the front's lock.
-    pub(crate) fn find<T>(&self, key: KeyRef<'_>, take: impl FnOnce(&Arc<Entry>, &Credentials) -> T) -> Option<T> {
+    pub(crate) fn find<T>(
+        &self,
+        partition: Option<&Arc<str>>,
+        options: &FetchOptions,
+        take: impl FnOnce(&Arc<Entry>, &Credentials) -> T,
+    ) -> Option<T> {
         let mut front = self.mine();
         let front = &mut *front;
-        let slot = front.slots.iter_mut().find(|slot| key.is(&slot.entry.key) && !slot.entry.is_dead())?;
+        // Comparing a few keys is quicker than hashing one.
+        let slot = front.slots.iter_mut().find(|slot| {
+            let key = &slot.entry.key;
+            partition == key.partition.as_ref() && *options == key.options && !slot.entry.is_dead()
+        })?;
         front.tick = self.epoch.load(Ordering::Relaxed).max(front.tick + 1);
         slot.used = front.tick;
         Some(take(&slot.entry, &slot.credentials))

@@ -103,12 +103,16 @@ impl Shared {
         KeyRef { hash: hasher.finish(), partition, options }
     }
 
-    /// The credentials that are held for a key and can be reused, or else the entry that cannot.
-    pub(crate) fn look_up(&self, key: KeyRef<'_>) -> Result<Credentials, Option<Arc<Entry>>> {
+    /// The credentials that are held and can be reused, or else the entry that cannot.
+    pub(crate) fn look_up(
+        &self,
+        partition: Option<&Arc<str>>,
+        options: &FetchOptions,
+    ) -> Result<Credentials, Option<Arc<Entry>>> {
         let now = self.settings.clock.now();
         if self.settings.reuse_when.is_none() {
             // The common case, and the fast one: no count is touched that another thread touches.
-            let found = self.fronts.find(key, |entry, credentials| {
+            let found = self.fronts.find(partition, options, |entry, credentials| {
                 if entry.freshness.reusable.contains(entry.age(now)) {
                     Ok(credentials.clone())
                 } else {
@@ -124,7 +128,7 @@ impl Shared {
                 None => {}
             }
         }
-        let entry = self.lock().cache.get(key).cloned();
+        let entry = self.lock().cache.get(self.key(partition, options)).cloned();
         match entry {
             Some(entry) if self.is_reusable(&entry, now) => {
                 tracing::trace!("token reused");

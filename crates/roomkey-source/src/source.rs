@@ -130,11 +130,13 @@ impl TokenSource {
     /// gets the same error; it is not remembered.
     pub async fn fetch(&self, options: &FetchOptions) -> Result<Credentials, FetchError> {
         let partition = self.0.partition();
-        let key = self.0.key(partition.as_ref(), options);
-        match self.0.look_up(key) {
+        match self.0.look_up(partition.as_ref(), options) {
             Ok(held) => Ok(held),
             // Apart, and boxed, so that a fetch from the cache is a small future.
-            Err(stale) => Box::pin(self.0.load(key.to_owned(), Ask::Any, stale)).await,
+            Err(stale) => {
+                let key = self.0.key(partition.as_ref(), options).to_owned();
+                Box::pin(self.0.load(key, Ask::Any, stale)).await
+            }
         }
     }
 

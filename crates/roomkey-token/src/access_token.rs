@@ -37,7 +37,8 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(6 * 60 * 60);
 /// ```
 #[derive(Clone, Debug)]
 pub struct AccessToken {
-    claims: Claims,
+    // Boxed, since setters take and give the whole.
+    claims: Box<Claims>,
     ttl: Duration,
     allow_sensitive_credentials: bool,
 }
@@ -53,7 +54,7 @@ impl AccessToken {
     /// A token with these claims; `iss`, `iat`, `nbf` and `exp` are replaced when it is signed.
     #[must_use]
     pub fn from_claims(claims: Claims) -> Self {
-        Self { claims, ttl: DEFAULT_TTL, allow_sensitive_credentials: false }
+        Self { claims: Box::new(claims), ttl: DEFAULT_TTL, allow_sensitive_credentials: false }
     }
 
     /// Sets the lifetime, counted from the moment of signing in whole seconds. Without it, [`DEFAULT_TTL`].

@@ -1,20 +1,21 @@
 //! The claims of an access token.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::time::SystemTime;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::compact::{self, Compact};
-use crate::fill::{self, Fill, Folded, Rigor, fill_entry, fill_object};
+use crate::fill::{self, Fill, Folded, Rigor, fill_entry};
 use crate::grants::{
     AgentEndpointGrant, AgentGrant, AgentThreadGrant, InferenceGrant, ObservabilityGrant, SipGrant, VideoGrant,
-    is_unset,
 };
 use crate::numeric_date::NumericDate;
 use crate::participant::{ParticipantClaims, ParticipantKind, ParticipantKindDetail, ParticipantPermission};
+use crate::payload::{ObjectWriter, Write};
 use crate::proto_json::{Case, Cased};
 use crate::raw_json::RawJson;
 use crate::room_config::RoomConfiguration;
@@ -101,7 +102,12 @@ impl Claims {
     pub fn decode_unverified(token: &str) -> Result<Self, DecodeError> {
         let compact = Compact::split(token.trim()).ok_or(DecodeError::Segments)?;
         let payload = compact::decode_segment_lenient(compact.payload).ok_or(DecodeError::Base64)?;
-        Self::from_json(&compact::into_text(payload), Rigor::Lenient).map_err(|_| DecodeError::Json)
+        let payload = compact::into_text(payload);
+        // Nearly every token is as it should be, and read more quickly by the rules for those.
+        let rigor = Rigor::server(&payload);
+        Self::from_json(&payload, rigor)
+            .or_else(|_| Self::from_json(&payload, rigor.lenient()))
+            .map_err(|_| DecodeError::Json)
     }
 
     /// Reads the JSON of a token's payload.
@@ -150,53 +156,46 @@ impl Claims {
         }
     }
 
-    /// Writes these claims, with other registered claims put over them.
-    pub(crate) fn write<S: Serializer>(&self, stamp: Option<&Stamp<'_>>, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        match stamp {
-            Some(stamp) => {
-                map.serialize_entry("iss", stamp.iss)?;
-                write_set(&mut map, "sub", &self.sub)?;
-                map.serialize_entry("iat", &stamp.issued_at)?;
-                map.serialize_entry("nbf", &stamp.not_before)?;
-                map.serialize_entry("exp", &stamp.expires_at)?;
-            }
-            None => {
-                write_set(&mut map, "iss", &self.iss)?;
-                write_set(&mut map, "sub", &self.sub)?;
-                write_set(&mut map, "aud", &self.aud)?;
-                write_set(&mut map, "iat", &self.iat)?;
-                write_set(&mut map, "nbf", &self.nbf)?;
-                write_set(&mut map, "exp", &self.exp)?;
-            }
-        }
-        write_set(&mut map, "jti", &self.jti)?;
-        write_set(&mut map, "name", &self.name)?;
-        write_set(&mut map, "kind", &self.kind)?;
-        write_set(&mut map, "kindDetails", &self.kind_details)?;
-        write_set(&mut map, "video", &self.video)?;
-        write_set(&mut map, "sip", &self.sip)?;
-        write_set(&mut map, "agent", &self.agent)?;
-        write_set(&mut map, "agentEndpoint", &self.agent_endpoint)?;
-        write_set(&mut map, "agentThread", &self.agent_thread)?;
-        write_set(&mut map, "inference", &self.inference)?;
-        write_set(&mut map, "observability", &self.observability)?;
-        if let Some(config) = &self.room_config {
-            map.serialize_entry("roomConfig", &Cased(config, Case::Camel))?;
-        }
-        write_set(&mut map, "roomPreset", &self.room_preset)?;
-        write_set(&mut map, "sha256", &self.sha256)?;
-        write_set(&mut map, "metadata", &self.metadata)?;
-        write_set(&mut map, "attributes", &self.attributes)?;
+    /// The JSON of a token's payload, with registered claims put over these.
+    pub(crate) fn to_payload(&self, stamp: &Stamp<'_>) -> Vec<u8> {
+        let mut json = Vec::with_capacity(512);
+        let mut object = ObjectWriter::begin(&mut json);
+        object.entry("iss", &stamp.iss);
+        object.entry("sub", &self.sub);
+        object.entry("iat", &stamp.issued_at);
+        object.entry("nbf", &stamp.not_before);
+        object.entry("exp", &stamp.expires_at);
+        self.each_other(&mut object).unwrap_or_else(|never| match never {});
         for (name, value) in &self.private {
-            map.serialize_entry(name, value)?;
+            object.any_entry(name, value);
         }
-        map.end()
+        object.end();
+        json
+    }
+
+    /// Writes the claims that no signer sets.
+    fn each_other<W: ClaimWriter>(&self, to: &mut W) -> Result<(), W::Error> {
+        to.claim("jti", &self.jti)?;
+        to.claim("name", &self.name)?;
+        to.claim("kind", &self.kind)?;
+        to.claim("kindDetails", &self.kind_details)?;
+        to.claim("video", &self.video)?;
+        to.claim("sip", &self.sip)?;
+        to.claim("agent", &self.agent)?;
+        to.claim("agentEndpoint", &self.agent_endpoint)?;
+        to.claim("agentThread", &self.agent_thread)?;
+        to.claim("inference", &self.inference)?;
+        to.claim("observability", &self.observability)?;
+        to.claim("roomConfig", &self.room_config.as_ref().map(|config| Cased(config, Case::Camel)))?;
+        to.claim("roomPreset", &self.room_preset)?;
+        to.claim("sha256", &self.sha256)?;
+        to.claim("metadata", &self.metadata)?;
+        to.claim("attributes", &self.attributes)
     }
 
     /// Whether a name is that of a claim with a field of its own, in any case.
     pub(crate) fn is_known_name(name: &str) -> bool {
-        KNOWN_NAMES.contains(&Folded::new(name).as_bytes())
+        Known::of(name).is_some()
     }
 }
 
@@ -208,17 +207,46 @@ pub(crate) struct Stamp<'a> {
     pub(crate) expires_at: NumericDate,
 }
 
-fn write_set<M, T>(map: &mut M, name: &'static str, value: &T) -> Result<(), M::Error>
-where
-    M: SerializeMap,
-    T: Serialize + Default + PartialEq,
-{
-    if is_unset(value) { Ok(()) } else { map.serialize_entry(name, value) }
+/// Takes one claim after the other, and leaves out those that are unset.
+trait ClaimWriter {
+    type Error;
+
+    fn claim(&mut self, name: &'static str, value: &(impl Write + Serialize)) -> Result<(), Self::Error>;
+}
+
+impl ClaimWriter for ObjectWriter<'_> {
+    type Error = Infallible;
+
+    fn claim(&mut self, name: &'static str, value: &(impl Write + Serialize)) -> Result<(), Infallible> {
+        self.entry(name, value);
+        Ok(())
+    }
+}
+
+struct BySerde<M>(M);
+
+impl<M: SerializeMap> ClaimWriter for BySerde<M> {
+    type Error = M::Error;
+
+    fn claim(&mut self, name: &'static str, value: &(impl Write + Serialize)) -> Result<(), M::Error> {
+        if value.is_unset() { Ok(()) } else { self.0.serialize_entry(name, value) }
+    }
 }
 
 impl Serialize for Claims {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.write(None, serializer)
+        let mut map = BySerde(serializer.serialize_map(None)?);
+        map.claim("iss", &self.iss)?;
+        map.claim("sub", &self.sub)?;
+        map.claim("aud", &self.aud)?;
+        map.claim("iat", &self.iat)?;
+        map.claim("nbf", &self.nbf)?;
+        map.claim("exp", &self.exp)?;
+        self.each_other(&mut map)?;
+        for (name, value) in &self.private {
+            map.0.serialize_entry(name, value)?;
+        }
+        map.0.end()
     }
 }
 
@@ -235,39 +263,39 @@ impl Fill for Claims {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
                 let Object(claims, rigor) = self;
-                while let Some(key) = map.next_key_seed(fill::Text)? {
+                while let Some(key) = map.next_key_seed(fill::Text(rigor))? {
                     let map = &mut map;
-                    match Folded::new(&key).as_bytes() {
-                        b"iss" => fill_entry(&mut claims.iss, map, rigor)?,
-                        b"sub" => fill_entry(&mut claims.sub, map, rigor)?,
-                        b"aud" => {
+                    match Known::of(&key) {
+                        Some(Known::Iss) => fill_entry(&mut claims.iss, map, rigor)?,
+                        Some(Known::Sub) => fill_entry(&mut claims.sub, map, rigor)?,
+                        Some(Known::Aud) => {
                             let mut aud = Audience(std::mem::take(&mut claims.aud));
                             fill_entry(&mut aud, map, rigor)?;
                             claims.aud = aud.0;
                         }
-                        b"exp" => fill_entry(&mut claims.exp, map, rigor)?,
-                        b"nbf" => fill_entry(&mut claims.nbf, map, rigor)?,
-                        b"iat" => fill_entry(&mut claims.iat, map, rigor)?,
-                        b"jti" => fill_entry(&mut claims.jti, map, rigor)?,
+                        Some(Known::Exp) => fill_entry(&mut claims.exp, map, rigor)?,
+                        Some(Known::Nbf) => fill_entry(&mut claims.nbf, map, rigor)?,
+                        Some(Known::Iat) => fill_entry(&mut claims.iat, map, rigor)?,
+                        Some(Known::Jti) => fill_entry(&mut claims.jti, map, rigor)?,
                         // livekit-server overwrites what it read here, but a value of another type is malformed.
-                        b"identity" => fill_entry(&mut String::new(), map, rigor)?,
-                        b"name" => fill_entry(&mut claims.name, map, rigor)?,
-                        b"kind" => fill_entry(&mut claims.kind, map, rigor)?,
-                        b"kinddetails" => fill_entry(&mut claims.kind_details, map, rigor)?,
-                        b"video" => fill_entry(&mut claims.video, map, rigor)?,
-                        b"sip" => fill_entry(&mut claims.sip, map, rigor)?,
-                        b"agent" => fill_entry(&mut claims.agent, map, rigor)?,
+                        Some(Known::Identity) => fill_entry(&mut String::new(), map, rigor)?,
+                        Some(Known::Name) => fill_entry(&mut claims.name, map, rigor)?,
+                        Some(Known::Kind) => fill_entry(&mut claims.kind, map, rigor)?,
+                        Some(Known::KindDetails) => fill_entry(&mut claims.kind_details, map, rigor)?,
+                        Some(Known::Video) => fill_entry(&mut claims.video, map, rigor)?,
+                        Some(Known::Sip) => fill_entry(&mut claims.sip, map, rigor)?,
+                        Some(Known::Agent) => fill_entry(&mut claims.agent, map, rigor)?,
                         // livekit-server 1.13.5 does not know these two, so that nothing in them can be malformed.
-                        b"agentendpoint" => fill_entry(&mut claims.agent_endpoint, map, Rigor::Lenient)?,
-                        b"agentthread" => fill_entry(&mut claims.agent_thread, map, Rigor::Lenient)?,
-                        b"inference" => fill_entry(&mut claims.inference, map, rigor)?,
-                        b"observability" => fill_entry(&mut claims.observability, map, rigor)?,
-                        b"roomconfig" => fill_entry(&mut claims.room_config, map, rigor)?,
-                        b"roompreset" => fill_entry(&mut claims.room_preset, map, rigor)?,
-                        b"sha256" => fill_entry(&mut claims.sha256, map, rigor)?,
-                        b"metadata" => fill_entry(&mut claims.metadata, map, rigor)?,
-                        b"attributes" => fill_entry(&mut claims.attributes, map, rigor)?,
-                        _ => {
+                        Some(Known::AgentEndpoint) => fill_entry(&mut claims.agent_endpoint, map, rigor.lenient())?,
+                        Some(Known::AgentThread) => fill_entry(&mut claims.agent_thread, map, rigor.lenient())?,
+                        Some(Known::Inference) => fill_entry(&mut claims.inference, map, rigor)?,
+                        Some(Known::Observability) => fill_entry(&mut claims.observability, map, rigor)?,
+                        Some(Known::RoomConfig) => fill_entry(&mut claims.room_config, map, rigor)?,
+                        Some(Known::RoomPreset) => fill_entry(&mut claims.room_preset, map, rigor)?,
+                        Some(Known::Sha256) => fill_entry(&mut claims.sha256, map, rigor)?,
+                        Some(Known::Metadata) => fill_entry(&mut claims.metadata, map, rigor)?,
+                        Some(Known::Attributes) => fill_entry(&mut claims.attributes, map, rigor)?,
+                        None => {
                             let value = map.next_value()?;
                             claims.private.insert(key.into_owned(), value);
                         }
@@ -281,71 +309,109 @@ impl Fill for Claims {
     }
 }
 
-const KNOWN_NAMES: [&[u8]; 23] = [
-    b"iss",
-    b"sub",
-    b"aud",
-    b"exp",
-    b"nbf",
-    b"iat",
-    b"jti",
-    b"identity",
-    b"name",
-    b"kind",
-    b"kinddetails",
-    b"video",
-    b"sip",
-    b"agent",
-    b"agentendpoint",
-    b"agentthread",
-    b"inference",
-    b"observability",
-    b"roomconfig",
-    b"roompreset",
-    b"sha256",
-    b"metadata",
-    b"attributes",
-];
+/// The names of claims with a meaning.
+macro_rules! names {
+    ($($variant:ident = $name:literal $folded:literal,)+) => {
+        enum Known { $($variant,)+ }
 
-/// The claims that livekit-server reads before it knows which key signed.
-#[derive(Default)]
-pub(crate) struct RegisteredClaims {
-    pub(crate) iss: String,
-    sub: String,
-    aud: Audience,
-    exp: Option<NumericDate>,
-    nbf: Option<NumericDate>,
-    iat: Option<NumericDate>,
-    jti: String,
+        impl Known {
+            /// The claim that a key names: exactly, as nearly all do, or in another case.
+            fn of(key: &str) -> Option<Self> {
+                match key {
+                    $($name => Some(Self::$variant),)+
+                    other => match Folded::new(other).as_bytes() {
+                        $($folded => Some(Self::$variant),)+
+                        _ => None,
+                    },
+                }
+            }
+        }
+    };
 }
 
-impl RegisteredClaims {
+names! {
+    Iss = "iss" b"iss",
+    Sub = "sub" b"sub",
+    Aud = "aud" b"aud",
+    Exp = "exp" b"exp",
+    Nbf = "nbf" b"nbf",
+    Iat = "iat" b"iat",
+    Jti = "jti" b"jti",
+    Identity = "identity" b"identity",
+    Name = "name" b"name",
+    Kind = "kind" b"kind",
+    KindDetails = "kindDetails" b"kinddetails",
+    Video = "video" b"video",
+    Sip = "sip" b"sip",
+    Agent = "agent" b"agent",
+    AgentEndpoint = "agentEndpoint" b"agentendpoint",
+    AgentThread = "agentThread" b"agentthread",
+    Inference = "inference" b"inference",
+    Observability = "observability" b"observability",
+    RoomConfig = "roomConfig" b"roomconfig",
+    RoomPreset = "roomPreset" b"roompreset",
+    Sha256 = "sha256" b"sha256",
+    Metadata = "metadata" b"metadata",
+    Attributes = "attributes" b"attributes",
+}
+
+/// The `iss` of claims of which nothing but the registered ones need fit: all that livekit-server reads before it knows
+/// which key signed.
+#[derive(Default)]
+pub(crate) struct Issuer(pub(crate) String);
+
+impl Issuer {
     pub(crate) fn from_json(json: &str) -> Result<Self, serde_json::Error> {
-        let mut claims = Self::default();
+        let mut issuer = Self::default();
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        claims.fill(&mut deserializer, Rigor::Server)?;
+        issuer.fill(&mut deserializer, Rigor::server(json))?;
         deserializer.end()?;
-        Ok(claims)
+        Ok(issuer)
     }
 }
 
-fill_object!(RegisteredClaims {
-    iss: b"iss",
-    sub: b"sub",
-    aud: b"aud",
-    exp: b"exp",
-    nbf: b"nbf",
-    iat: b"iat",
-    jti: b"jti",
-});
+impl Fill for Issuer {
+    fn fill<'de, D: Deserializer<'de>>(&mut self, value: D, rigor: Rigor) -> Result<(), D::Error> {
+        struct Object<'a>(&'a mut String, Rigor);
+
+        impl<'de> Visitor<'de> for Object<'_> {
+            type Value = ();
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of claims")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+                let Object(iss, rigor) = self;
+                while let Some(key) = map.next_key_seed(fill::Text(rigor))? {
+                    let map = &mut map;
+                    match Known::of(&key) {
+                        Some(Known::Iss) => fill_entry(iss, map, rigor)?,
+                        Some(Known::Sub | Known::Jti) => fill_entry(&mut String::new(), map, rigor)?,
+                        Some(Known::Aud) => fill_entry(&mut Audience::default(), map, rigor)?,
+                        Some(Known::Exp | Known::Nbf | Known::Iat) => {
+                            fill_entry(&mut NumericDate::default(), map, rigor)?;
+                        }
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(())
+            }
+        }
+
+        fill::unless_null(value, Object(&mut self.0, rigor), || ())
+    }
+}
 
 /// `aud`: one string or an array of them.
 #[derive(Default)]
 struct Audience(Vec<String>);
 
 impl Fill for Audience {
-    fn fill<'de, D: Deserializer<'de>>(&mut self, value: D, _: Rigor) -> Result<(), D::Error> {
-        struct OneOrMany<'a>(&'a mut Vec<String>);
+    fn fill<'de, D: Deserializer<'de>>(&mut self, value: D, rigor: Rigor) -> Result<(), D::Error> {
+        struct OneOrMany<'a>(&'a mut Vec<String>, Rigor);
 
         impl<'de> Visitor<'de> for OneOrMany<'_> {
             type Value = ();
@@ -374,14 +440,14 @@ impl Fill for Audience {
 
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
                 self.0.clear();
-                while let Some(audience) = seq.next_element_seed(fill::Text)? {
+                while let Some(audience) = seq.next_element_seed(fill::Text(self.1))? {
                     self.0.push(audience.into_owned());
                 }
                 Ok(())
             }
         }
 
-        value.deserialize_option(OneOrMany(&mut self.0))
+        value.deserialize_option(OneOrMany(&mut self.0, rigor))
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
 
-use crate::grants::is_unset;
+use crate::proto_json::is_unset;
 use crate::room_config::RoomConfiguration;
 
 /// The body of a request to a token endpoint (`TokenSourceRequest` of `livekit_token_source.proto`).

@@ -11,13 +11,29 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// What happens to a value of the wrong type.
+/// How a JSON text is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rigor {
-    /// It is an error, as it is for livekit-server.
-    Server,
-    /// It counts as absent, and what stands beside it is still read.
-    Lenient,
+pub(crate) struct Rigor {
+    /// A value of the wrong type counts as absent, and what stands beside it is still read. Otherwise it is an error, as it
+    /// is for livekit-server.
+    pub(crate) is_lenient: bool,
+    /// A text may have an escape in it that is half of a surrogate pair. Reading with that in mind takes longer.
+    may_have_surrogates: bool,
+}
+
+impl Rigor {
+    /// As livekit-server reads this text.
+    pub(crate) fn server(json: &str) -> Self {
+        Self { is_lenient: false, may_have_surrogates: json.contains("\\u") }
+    }
+
+    /// The same, of any text.
+    pub(crate) const SERVER: Self = Self { is_lenient: false, may_have_surrogates: true };
+
+    /// The same, with values of the wrong type taken as absent.
+    pub(crate) const fn lenient(self) -> Self {
+        Self { is_lenient: true, ..self }
+    }
 }
 
 /// A value that can be read over the one that is there.
@@ -42,17 +58,15 @@ where
     T: Fill + Default,
     A: MapAccess<'de>,
 {
-    match rigor {
-        Rigor::Server => map.next_value_seed(Seed(target, rigor)),
-        Rigor::Lenient => {
-            let raw: &RawValue = map.next_value()?;
-            let mut value = T::default();
-            if value.fill(&mut serde_json::Deserializer::from_str(raw.get()), rigor).is_ok() {
-                *target = value;
-            }
-            Ok(())
-        }
+    if !rigor.is_lenient {
+        return map.next_value_seed(Seed(target, rigor));
     }
+    let raw: &RawValue = map.next_value()?;
+    let mut value = T::default();
+    if value.fill(&mut serde_json::Deserializer::from_str(raw.get()), rigor).is_ok() {
+        *target = value;
+    }
+    Ok(())
 }
 
 /// Runs `some` unless the value is `null`, which runs `null` instead.
@@ -111,8 +125,8 @@ impl Fill for bool {
 }
 
 impl Fill for String {
-    fn fill<'de, D: Deserializer<'de>>(&mut self, value: D, _: Rigor) -> Result<(), D::Error> {
-        struct Nullable<'a>(&'a mut String);
+    fn fill<'de, D: Deserializer<'de>>(&mut self, value: D, rigor: Rigor) -> Result<(), D::Error> {
+        struct Nullable<'a>(&'a mut String, Rigor);
 
         impl<'de> Visitor<'de> for Nullable<'_> {
             type Value = ();
@@ -130,15 +144,12 @@ impl Fill for String {
             }
 
             fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
-                // As bytes: serde_json refuses a lone surrogate in a string, but hands it over as WTF-8 bytes.
-                let text = value.deserialize_bytes(TextVisitor)?;
-                self.0.clear();
-                self.0.push_str(&text);
+                *self.0 = Text(self.1).deserialize(value)?.into_owned();
                 Ok(())
             }
         }
 
-        value.deserialize_option(Nullable(self))
+        value.deserialize_option(Nullable(self, rigor))
     }
 }
 
@@ -243,7 +254,7 @@ impl Fill for BTreeMap<String, String> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-                while let Some(key) = map.next_key_seed(Text)? {
+                while let Some(key) = map.next_key_seed(Text(self.1))? {
                     let mut item = String::new();
                     fill_entry(&mut item, &mut map, self.1)?;
                     self.0.insert(key.into_owned(), item);
@@ -257,13 +268,18 @@ impl Fill for BTreeMap<String, String> {
 }
 
 /// A JSON string with every lone surrogate replaced, borrowed where it can be.
-pub(crate) struct Text;
+pub(crate) struct Text(pub(crate) Rigor);
 
 impl<'de> DeserializeSeed<'de> for Text {
     type Value = Cow<'de, str>;
 
     fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<Self::Value, D::Error> {
-        value.deserialize_bytes(TextVisitor)
+        if self.0.may_have_surrogates {
+            // As bytes: serde_json refuses a lone surrogate in a string, but hands it over as WTF-8 bytes.
+            value.deserialize_bytes(TextVisitor)
+        } else {
+            value.deserialize_str(TextVisitor)
+        }
     }
 }
 
@@ -329,41 +345,54 @@ pub(crate) struct Folded {
 impl Folded {
     pub(crate) fn new(key: &str) -> Self {
         let mut folded = Self { bytes: [0; LONGEST_KEY], length: 0 };
+        if key.is_ascii() {
+            if let Some(bytes) = folded.bytes.get_mut(..key.len()) {
+                bytes.copy_from_slice(key.as_bytes());
+                folded.length = key.len();
+                // All of it, used or not: a loop of a known length is a few instructions.
+                folded.bytes.make_ascii_lowercase();
+            }
+            return folded;
+        }
         for c in key.chars() {
             let byte = match c {
                 '\u{17F}' => b's',
                 '\u{212A}' => b'k',
-                c if c.is_ascii() && folded.length < LONGEST_KEY => (c as u8).to_ascii_lowercase(),
-                _ => {
-                    return Self { bytes: [0; LONGEST_KEY], length: 0 };
-                }
+                c if c.is_ascii() => (c as u8).to_ascii_lowercase(),
+                _ => return Self::UNKNOWN,
             };
-            if folded.length == LONGEST_KEY {
-                return Self { bytes: [0; LONGEST_KEY], length: 0 };
-            }
-            folded.bytes[folded.length] = byte;
+            let Some(place) = folded.bytes.get_mut(folded.length) else { return Self::UNKNOWN };
+            *place = byte;
             folded.length += 1;
         }
         folded
     }
+
+    /// The name of no field.
+    const UNKNOWN: Self = Self { bytes: [0; LONGEST_KEY], length: 0 };
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 }
 
-/// Implements [`Fill`] for a struct from a table of its fields and their lower-case JSON names. A field marked `lenient`
-/// is one that livekit-server does not know, so that its value can't be a mistake.
-macro_rules! fill_object {
+/// Implements [`Fill`], `Serialize` and [`Write`](crate::payload::Write) for a struct from a table of its fields with
+/// their JSON names, as they are written and in lower case. A field marked `lenient` is one that livekit-server does not
+/// know, so that its value can't be a mistake.
+macro_rules! json_object {
     (@rigor $rigor:expr,) => { $rigor };
-    (@rigor $rigor:expr, lenient) => { $crate::fill::Rigor::Lenient };
-    ($object:ident { $($field:ident : $name:literal $($lenient:ident)?),+ $(,)? }) => {
+    (@rigor $rigor:expr, lenient) => { $rigor.lenient() };
+    ($object:ident { $($field:ident : $name:literal $folded:literal $($lenient:ident)?),+ $(,)? }) => {
         impl $crate::fill::Fill for $object {
             fn fill<'de, D: serde::Deserializer<'de>>(
                 &mut self,
                 value: D,
                 rigor: $crate::fill::Rigor,
             ) -> Result<(), D::Error> {
+                #[allow(non_camel_case_types, reason = "named as the fields are")]
+                #[derive(Clone, Copy)]
+                enum Field { $($field,)+ }
+
                 struct Object<'a>(&'a mut $object, $crate::fill::Rigor);
 
                 impl<'de> serde::de::Visitor<'de> for Object<'_> {
@@ -374,13 +403,20 @@ macro_rules! fill_object {
                     }
 
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-                        while let Some(key) = map.next_key_seed($crate::fill::Text)? {
-                            match $crate::fill::Folded::new(&key).as_bytes() {
-                                $($name => {
-                                    let rigor = $crate::fill::fill_object!(@rigor self.1, $($lenient)?);
+                        while let Some(key) = map.next_key_seed($crate::fill::Text(self.1))? {
+                            let field = match &*key {
+                                $($name => Some(Field::$field),)+
+                                other => match $crate::fill::Folded::new(other).as_bytes() {
+                                    $($folded => Some(Field::$field),)+
+                                    _ => None,
+                                },
+                            };
+                            match field {
+                                $(Some(Field::$field) => {
+                                    let rigor = $crate::fill::json_object!(@rigor self.1, $($lenient)?);
                                     $crate::fill::fill_entry(&mut self.0.$field, &mut map, rigor)?;
                                 })+
-                                _ => {
+                                None => {
                                     map.next_value::<serde::de::IgnoredAny>()?;
                                 }
                             }
@@ -392,6 +428,31 @@ macro_rules! fill_object {
                 $crate::fill::unless_null(value, Object(self, rigor), || ())
             }
         }
+
+        impl serde::Serialize for $object {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeMap as _;
+
+                let mut map = serializer.serialize_map(None)?;
+                $(if !$crate::payload::Write::is_unset(&self.$field) {
+                    map.serialize_entry($name, &self.$field)?;
+                })+
+                map.end()
+            }
+        }
+
+        impl $crate::payload::Write for $object {
+            /// Present is not the same as absent, however little it says.
+            fn is_unset(&self) -> bool {
+                false
+            }
+
+            fn write(&self, json: &mut Vec<u8>) {
+                let mut object = $crate::payload::ObjectWriter::begin(json);
+                $(object.entry($name, &self.$field);)+
+                object.end();
+            }
+        }
     };
 }
-pub(crate) use fill_object;
+pub(crate) use json_object;

@@ -1,8 +1,6 @@
 //! The grants of an access token, each the claim of the same name.
 
-use serde::Serialize;
-
-use crate::fill::fill_object;
+use crate::fill::json_object;
 use crate::participant::{ParticipantPermission, TrackSource};
 
 /// The `video` claim: what its holder may do with rooms, and in a room.
@@ -17,65 +15,46 @@ use crate::participant::{ParticipantPermission, TrackSource};
 /// let listener = VideoGrant::join("lobby").with_can_publish(false);
 /// assert!(!listener.permission().can_publish_data);
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "VideoGrants")]
 pub struct VideoGrant {
     /// Create rooms, and delete any.
-    #[serde(skip_serializing_if = "is_unset")]
     pub room_create: bool,
     /// List rooms.
-    #[serde(skip_serializing_if = "is_unset")]
     pub room_list: bool,
     /// Record rooms: start, stop and list egress.
-    #[serde(skip_serializing_if = "is_unset")]
     pub room_record: bool,
     /// Administer `room`: its participants, metadata, data and agent dispatches.
-    #[serde(skip_serializing_if = "is_unset")]
     pub room_admin: bool,
     /// Join `room`.
-    #[serde(skip_serializing_if = "is_unset")]
     pub room_join: bool,
     /// The room that `room_join` and `room_admin` speak of.
-    #[serde(skip_serializing_if = "is_unset")]
     pub room: String,
     /// Publish tracks; absent allows.
-    #[serde(skip_serializing_if = "is_unset")]
     pub can_publish: Option<bool>,
     /// Subscribe to tracks; absent allows.
-    #[serde(skip_serializing_if = "is_unset")]
     pub can_subscribe: Option<bool>,
     /// Publish data; absent follows `can_publish`.
-    #[serde(skip_serializing_if = "is_unset")]
     pub can_publish_data: Option<bool>,
     /// The sources that may be published, by name (`camera`, `microphone`, ...); empty allows all. It narrows
     /// `can_publish` and does not bring back what `can_publish: false` takes.
-    #[serde(skip_serializing_if = "is_unset")]
     pub can_publish_sources: Vec<String>,
     /// Change one's own name, metadata and attributes; absent denies.
-    #[serde(skip_serializing_if = "is_unset")]
     pub can_update_own_metadata: Option<bool>,
     /// Manage ingresses.
-    #[serde(skip_serializing_if = "is_unset")]
     pub ingress_admin: bool,
     /// Be invisible to other participants.
-    #[serde(skip_serializing_if = "is_unset")]
     pub hidden: bool,
     /// Count as a recorder.
-    #[serde(skip_serializing_if = "is_unset")]
     pub recorder: bool,
     /// Register as an agent worker.
-    #[serde(skip_serializing_if = "is_unset")]
     pub agent: bool,
     /// Subscribe to metrics; absent denies.
-    #[serde(skip_serializing_if = "is_unset")]
     pub can_subscribe_metrics: Option<bool>,
     /// Manage an agent session remotely; absent denies.
-    #[serde(skip_serializing_if = "is_unset")]
     pub can_manage_agent_session: Option<bool>,
     /// The room to which participants of `room` may be moved or forwarded.
-    #[serde(skip_serializing_if = "is_unset")]
     pub destination_room: String,
 }
 
@@ -147,159 +126,129 @@ impl VideoGrant {
     }
 }
 
-fill_object!(VideoGrant {
-    room_create: b"roomcreate",
-    room_list: b"roomlist",
-    room_record: b"roomrecord",
-    room_admin: b"roomadmin",
-    room_join: b"roomjoin",
-    room: b"room",
-    can_publish: b"canpublish",
-    can_subscribe: b"cansubscribe",
-    can_publish_data: b"canpublishdata",
-    can_publish_sources: b"canpublishsources",
-    can_update_own_metadata: b"canupdateownmetadata",
-    ingress_admin: b"ingressadmin",
-    hidden: b"hidden",
-    recorder: b"recorder",
-    agent: b"agent",
-    can_subscribe_metrics: b"cansubscribemetrics",
-    can_manage_agent_session: b"canmanageagentsession",
-    destination_room: b"destinationroom",
+json_object!(VideoGrant {
+    room_create: "roomCreate" b"roomcreate",
+    room_list: "roomList" b"roomlist",
+    room_record: "roomRecord" b"roomrecord",
+    room_admin: "roomAdmin" b"roomadmin",
+    room_join: "roomJoin" b"roomjoin",
+    room: "room" b"room",
+    can_publish: "canPublish" b"canpublish",
+    can_subscribe: "canSubscribe" b"cansubscribe",
+    can_publish_data: "canPublishData" b"canpublishdata",
+    can_publish_sources: "canPublishSources" b"canpublishsources",
+    can_update_own_metadata: "canUpdateOwnMetadata" b"canupdateownmetadata",
+    ingress_admin: "ingressAdmin" b"ingressadmin",
+    hidden: "hidden" b"hidden",
+    recorder: "recorder" b"recorder",
+    agent: "agent" b"agent",
+    can_subscribe_metrics: "canSubscribeMetrics" b"cansubscribemetrics",
+    can_manage_agent_session: "canManageAgentSession" b"canmanageagentsession",
+    destination_room: "destinationRoom" b"destinationroom",
 });
 
 /// The `sip` claim.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "SIPGrants")]
 pub struct SipGrant {
     /// Manage SIP trunks and dispatch rules.
-    #[serde(skip_serializing_if = "is_unset")]
     pub admin: bool,
     /// Make outbound calls.
-    #[serde(skip_serializing_if = "is_unset")]
     pub call: bool,
 }
 
-fill_object!(SipGrant { admin: b"admin", call: b"call" });
+json_object!(SipGrant { admin: "admin" b"admin", call: "call" b"call" });
 
 /// The `agent` claim: LiveKit Cloud's agents.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "AgentGrants")]
 pub struct AgentGrant {
     /// Create, update and delete agents.
-    #[serde(skip_serializing_if = "is_unset")]
     pub admin: bool,
     /// Manage simulations and scenarios.
-    #[serde(skip_serializing_if = "is_unset")]
     pub simulation_admin: bool,
     /// Use the agents' databases.
-    #[serde(skip_serializing_if = "is_unset")]
     pub database_admin: bool,
     /// Manage the dispatch queue. Not known to livekit-server 1.13.5, which ignores it.
-    #[serde(skip_serializing_if = "is_unset")]
     pub dispatch_admin: bool,
 }
 
-fill_object!(AgentGrant {
-    admin: b"admin",
-    simulation_admin: b"simulationadmin",
-    database_admin: b"databaseadmin",
-    dispatch_admin: b"dispatchadmin" lenient,
+json_object!(AgentGrant {
+    admin: "admin" b"admin",
+    simulation_admin: "simulationAdmin" b"simulationadmin",
+    database_admin: "databaseAdmin" b"databaseadmin",
+    dispatch_admin: "dispatchAdmin" b"dispatchadmin" lenient,
 });
 
 /// The `agentEndpoint` claim: calls of an agent's HTTP endpoints. Not known to livekit-server 1.13.5.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "AgentEndpointGrants")]
 pub struct AgentEndpointGrant {
     /// Call endpoints that are not public.
-    #[serde(skip_serializing_if = "is_unset")]
     pub call: bool,
     /// The agent; empty for every agent of the project.
-    #[serde(skip_serializing_if = "is_unset")]
     pub agent_name: String,
     /// The deployment; empty for every deployment.
-    #[serde(skip_serializing_if = "is_unset")]
     pub deployment: String,
 }
 
-fill_object!(AgentEndpointGrant { call: b"call", agent_name: b"agentname", deployment: b"deployment" });
+json_object!(AgentEndpointGrant { call: "call" b"call", agent_name: "agentName" b"agentname", deployment: "deployment" b"deployment" });
 
 /// The `agentThread` claim: stored conversations of agents. Not known to livekit-server 1.13.5.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "AgentThreadGrants")]
 pub struct AgentThreadGrant {
     /// Every thread of the project.
-    #[serde(skip_serializing_if = "is_unset")]
     pub all: bool,
     /// The scope in which threads may be created and listed.
-    #[serde(skip_serializing_if = "is_unset")]
     pub scope: String,
     /// The threads that may be read, written and deleted.
-    #[serde(skip_serializing_if = "is_unset")]
     pub thread_ids: Vec<String>,
     /// List threads.
-    #[serde(skip_serializing_if = "is_unset")]
     pub list: bool,
     /// Create threads.
-    #[serde(skip_serializing_if = "is_unset")]
     pub create: bool,
     /// Write to threads.
-    #[serde(skip_serializing_if = "is_unset")]
     pub write: bool,
     /// Read threads.
-    #[serde(skip_serializing_if = "is_unset")]
     pub read: bool,
     /// Delete threads.
-    #[serde(skip_serializing_if = "is_unset")]
     pub delete: bool,
 }
 
-fill_object!(AgentThreadGrant {
-    all: b"all",
-    scope: b"scope",
-    thread_ids: b"threadids",
-    list: b"list",
-    create: b"create",
-    write: b"write",
-    read: b"read",
-    delete: b"delete",
+json_object!(AgentThreadGrant {
+    all: "all" b"all",
+    scope: "scope" b"scope",
+    thread_ids: "threadIds" b"threadids",
+    list: "list" b"list",
+    create: "create" b"create",
+    write: "write" b"write",
+    read: "read" b"read",
+    delete: "delete" b"delete",
 });
 
 /// The `inference` claim: LiveKit Inference, which is billed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "InferenceGrants")]
 pub struct InferenceGrant {
     /// Use LiveKit Inference.
-    #[serde(skip_serializing_if = "is_unset")]
     pub perform: bool,
 }
 
-fill_object!(InferenceGrant { perform: b"perform" });
+json_object!(InferenceGrant { perform: "perform" b"perform" });
 
 /// The `observability` claim.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "ObservabilityGrants")]
 pub struct ObservabilityGrant {
     /// Publish observability data.
-    #[serde(skip_serializing_if = "is_unset")]
     pub write: bool,
 }
 
-fill_object!(ObservabilityGrant { write: b"write" });
-
-/// Whether a value is what its absence means, so that it is not written.
-pub(crate) fn is_unset<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
+json_object!(ObservabilityGrant { write: "write" b"write" });

@@ -11,6 +11,7 @@ mod join;
 mod mint_error;
 mod numeric_date;
 mod participant;
+mod payload;
 mod proto_json;
 mod raw_json;
 mod room_config;

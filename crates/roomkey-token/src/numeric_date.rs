@@ -121,7 +121,7 @@ mod tests {
 
     fn read(json: &str) -> Option<i64> {
         let mut date = NumericDate::default();
-        date.fill(&mut serde_json::Deserializer::from_str(json), Rigor::Server).ok()?;
+        date.fill(&mut serde_json::Deserializer::from_str(json), Rigor::SERVER).ok()?;
         Some(date.as_secs())
     }
 

@@ -12,6 +12,7 @@ use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
 use crate::fill::Rigor;
+use crate::payload::{Write, write_by_serde};
 use crate::raw_json::RawJson;
 
 /// Which of a field's two names is written.
@@ -35,6 +36,16 @@ pub(crate) struct Cased<'a, T>(pub(crate) &'a T, pub(crate) Case);
 impl<T: ProtoJson> Serialize for Cased<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.write(self.1, serializer)
+    }
+}
+
+impl<T: ProtoJson> Write for Cased<'_, T> {
+    fn is_unset(&self) -> bool {
+        false
+    }
+
+    fn write(&self, json: &mut Vec<u8>) {
+        write_by_serde(self, json);
     }
 }
 
@@ -86,12 +97,11 @@ where
     T: ProtoJson,
     A: MapAccess<'de>,
 {
-    let value = match rigor {
-        Rigor::Server => map.next_value_seed(FieldSeed(rigor, PhantomData))?,
-        Rigor::Lenient => {
-            let raw: &RawValue = map.next_value()?;
-            FieldSeed(rigor, PhantomData).deserialize(&mut serde_json::Deserializer::from_str(raw.get())).ok().flatten()
-        }
+    let value = if rigor.is_lenient {
+        let raw: &RawValue = map.next_value()?;
+        FieldSeed(rigor, PhantomData).deserialize(&mut serde_json::Deserializer::from_str(raw.get())).ok().flatten()
+    } else {
+        map.next_value_seed(FieldSeed(rigor, PhantomData))?
     };
     if let Some(value) = value {
         *target = value;
@@ -101,18 +111,20 @@ where
 
 /// Skips the value of an unknown field, in which a lone surrogate is an error all the same.
 pub(crate) fn skip_field<'de, A: MapAccess<'de>>(map: &mut A, rigor: Rigor) -> Result<(), A::Error> {
-    match rigor {
-        Rigor::Server => {
-            let raw: RawJson = map.next_value()?;
-            if raw.as_str().contains("\\u") && raw.parse::<serde_json::Value>().is_err() {
-                return Err(de::Error::custom("invalid escape in a string"));
-            }
-        }
-        Rigor::Lenient => {
-            map.next_value::<IgnoredAny>()?;
+    if rigor.is_lenient {
+        map.next_value::<IgnoredAny>()?;
+    } else {
+        let raw: RawJson = map.next_value()?;
+        if raw.as_str().contains("\\u") && raw.parse::<serde_json::Value>().is_err() {
+            return Err(de::Error::custom("invalid escape in a string"));
         }
     }
     Ok(())
+}
+
+/// Whether a value is the default of its type, so that it is not written.
+pub(crate) fn is_unset<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Implements [`ProtoJson`], [`Fill`](crate::fill::Fill) and serde for a struct from a table of its fields and their
@@ -145,7 +157,7 @@ macro_rules! proto_message {
                             match &*key {
                                 $($camel $(| $snake)? => {
                                     if std::mem::replace(&mut seen.$field, true)
-                                        && self.0 == $crate::fill::Rigor::Server
+                                        && !self.0.is_lenient
                                     {
                                         return Err(serde::de::Error::duplicate_field($camel));
                                     }
@@ -169,7 +181,7 @@ macro_rules! proto_message {
                 use serde::ser::SerializeMap as _;
 
                 let mut map = serializer.serialize_map(None)?;
-                $(if !$crate::grants::is_unset(&self.$field) {
+                $(if !$crate::proto_json::is_unset(&self.$field) {
                     let name = match case {
                         $crate::proto_json::Case::Camel => $camel,
                         $crate::proto_json::Case::Snake => $crate::proto_json::proto_message!(@snake $camel $($snake)?),
@@ -200,7 +212,7 @@ macro_rules! proto_message {
 
         impl<'de> serde::Deserialize<'de> for $message {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $crate::proto_json::ProtoJson::read(deserializer, $crate::fill::Rigor::Server)
+                $crate::proto_json::ProtoJson::read(deserializer, $crate::fill::Rigor::SERVER)
             }
         }
     };

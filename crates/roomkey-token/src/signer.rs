@@ -3,13 +3,12 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::claims::{Claims, Stamp};
-use crate::compact::WRITE;
+use crate::compact::encode_segment;
 use crate::mint_error::{MintError, SignerError};
 use crate::numeric_date::NumericDate;
 
@@ -29,6 +28,9 @@ pub struct Signer {
     api_key: String,
     mac: Hmac<Sha256>,
 }
+
+/// Characters of the base64url of an HMAC-SHA256.
+const SIGNATURE_CHARACTERS: usize = 43;
 
 impl Signer {
     /// A signer for an API key and its secret.
@@ -68,28 +70,26 @@ impl Signer {
             not_before: issued_at,
             expires_at: NumericDate::from_secs(expires_at.ok_or(MintError::Lifetime)?),
         };
-        let mut payload = Zeroizing::new(Vec::with_capacity(512));
-        claims
-            .write(Some(&stamp), &mut serde_json::Serializer::new(&mut *payload))
-            .map_err(|_| MintError::PrivateClaim)?;
-        Ok(self.seal(&payload))
+        Ok(self.seal(&claims.to_payload(&stamp)))
     }
 
     /// Puts a payload between the constant header and its signature.
     fn seal(&self, payload: &[u8]) -> Jwt {
         // {"alg":"HS256","typ":"JWT"}
         const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.";
-        const SIGNATURE_CHARACTERS: usize = 43;
 
-        let mut token = String::with_capacity(HEADER.len() + payload.len().div_ceil(3) * 4 + 1 + SIGNATURE_CHARACTERS);
-        token.push_str(HEADER);
-        WRITE.encode_string(payload, &mut token);
+        let input = HEADER.len() + payload.len().div_ceil(3) * 4;
+        let mut token = vec![0; input + 1 + SIGNATURE_CHARACTERS];
+        let mut length = HEADER.len();
+        token[..length].copy_from_slice(HEADER.as_bytes());
+        length += encode_segment(payload, &mut token[length..]);
         let mut mac = self.mac.clone();
-        mac.update(token.as_bytes());
-        let signature = mac.finalize().into_bytes();
-        token.push('.');
-        WRITE.encode_string(signature, &mut token);
-        Jwt(Zeroizing::new(token))
+        mac.update(&token[..length]);
+        token[length] = b'.';
+        length += 1;
+        length += encode_segment(&mac.finalize().into_bytes(), &mut token[length..]);
+        token.truncate(length);
+        Jwt(String::from_utf8(token).expect("base64url and dots are ASCII"))
     }
 }
 
@@ -146,11 +146,12 @@ impl fmt::Debug for SignerBuilder {
     }
 }
 
-/// A signed token. Whoever has its text has what it grants, so `Debug` hides it, and dropping it wipes it.
+/// A signed token. Whoever has its text has what it grants, so `Debug` hides it, and dropping it wipes its signature,
+/// without which it grants nothing.
 ///
 /// [`as_str`](Self::as_str) and the conversion to `String` give the text.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Jwt(Zeroizing<String>);
+pub struct Jwt(String);
 
 impl Jwt {
     /// The text of the token.
@@ -163,7 +164,15 @@ impl Jwt {
 impl From<Jwt> for String {
     /// The text of the token, without a copy; wiping it is then the caller's business.
     fn from(mut token: Jwt) -> Self {
-        std::mem::take(&mut *token.0)
+        std::mem::take(&mut token.0)
+    }
+}
+
+impl Drop for Jwt {
+    fn drop(&mut self) {
+        let mut text = std::mem::take(&mut self.0).into_bytes();
+        let signature = text.len().saturating_sub(SIGNATURE_CHARACTERS);
+        text[signature..].zeroize();
     }
 }
 
