@@ -1,0 +1,48 @@
+//! Arrows between crates point down only, as ARCHITECTURE.md has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What each crate may depend on of ours, tests and examples apart.
+const MAY_DEPEND_ON: [(&str, &[&str]); 3] =
+    [("roomkey-token", &[]), ("roomkey-source", &["roomkey-token"]), ("roomkey", &["roomkey-source", "roomkey-token"])];
+
+/// What a crate may not bring to its users: a runtime or I/O in a core, a second JWT library, LiveKit's C++.
+const BANNED: [(&str, &[&str]); 3] = [
+    ("roomkey-token", &["tokio", "tracing", "jsonwebtoken", "livekit-protocol", "livekit-token"]),
+    ("roomkey-source", &["reqwest", "ring", "livekit-token-source", "livekit-token"]),
+    ("roomkey", &["livekit", "libwebrtc", "webrtc-sys"]),
+];
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--locked", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo is there, since it runs this");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("cargo writes JSON")
+}
+
+#[test]
+fn crates_depend_only_on_those_below_them() {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_DEPEND_ON.into_iter().collect();
+    let banned: BTreeMap<&str, &[&str]> = BANNED.into_iter().collect();
+    let metadata = metadata();
+    let mut seen = BTreeSet::new();
+    for package in metadata["packages"].as_array().expect("packages") {
+        let name = package["name"].as_str().expect("a name");
+        let allowed = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in the picture"));
+        seen.insert(name);
+        // An ordinary dependency has no kind.
+        let all = package["dependencies"].as_array().expect("dependencies");
+        for dependency in all.iter().filter(|dependency| dependency["kind"].is_null()) {
+            let on = dependency["name"].as_str().expect("a name");
+            assert!(!on.starts_with("roomkey") || allowed.contains(&on), "{name} depends on {on}");
+            assert!(!banned[name].contains(&on), "{name} depends on {on}");
+        }
+    }
+    assert_eq!(seen.len(), MAY_DEPEND_ON.len());
+}

@@ -1,0 +1,48 @@
+# What to run; `just` alone lists it. `just` is in the Python wheel rust-just.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+_default:
+    @just --list --unsorted
+
+# Everything that CI checks but the tests: format, lints, docs; and dependencies where cargo-deny is installed.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --document-private-items
+    @if cargo deny --version >/dev/null 2>&1; then just deny; else echo "cargo-deny is not installed: just deny-install"; fi
+
+# All tests, doc tests and committed seeds.
+test:
+    cargo test --workspace --all-features
+
+# Real peers. None yet: they come with the sources that need them.
+interop:
+    @echo "no interop rows yet"
+
+# Benchmarks, each beside a peer in the same run; prints the ratios. docs/benchmarks.md has what we saw.
+bench *ARGS:
+    cargo bench -p roomkey --all-features --bench token --bench source -- {{ARGS}}
+
+# Put right what can be put right by a tool.
+fix:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets --all-features --fix --allow-dirty --allow-staged
+
+# Bans, licences, sources.
+deny:
+    cargo deny check bans licenses sources
+
+deny-install:
+    cargo install cargo-deny@0.20.2 --locked
+
+# Each feature alone and together.
+matrix:
+    cargo check -p roomkey --no-default-features
+    cargo check -p roomkey --no-default-features --features token
+    cargo check -p roomkey --no-default-features --features source
+    cargo check -p roomkey --all-features
+
+# A longer run of the seeded mutations of what strangers send.
+fuzz MUTATIONS="2000000":
+    ROOMKEY_MUTATIONS={{MUTATIONS}} cargo test --release -p roomkey-token --test mutation
