@@ -1,6 +1,9 @@
 //! Describing the token to mint.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::claims::Claims;
 use crate::grants::{
@@ -239,42 +242,94 @@ fn has_credentials(claims: &Claims) -> bool {
     let Some(egress) = claims.room_config.as_ref().and_then(|config| config.egress.as_ref()) else {
         return false;
     };
-    egress.parse().map_or(true, |egress: serde_json::Value| is_sensitive(&egress))
+    egress.parse().map_or(true, |Finding { is_sensitive, .. }| is_sensitive)
 }
 
-fn is_sensitive(value: &serde_json::Value) -> bool {
-    const NAMES: [&str; 12] = [
-        "secret",
-        "sessionToken",
-        "session_token",
-        "credentials",
-        "accountKey",
-        "account_key",
-        "streamOutputs",
-        "stream_outputs",
-        "stream",
-        "signingKey",
-        "signing_key",
-        "password",
-    ];
-    match value {
-        serde_json::Value::Object(fields) => fields
-            .iter()
-            .any(|(name, value)| (NAMES.contains(&name.as_str()) && !is_empty(value)) || is_sensitive(value)),
-        serde_json::Value::Array(items) => items.iter().any(is_sensitive),
-        serde_json::Value::Null
-        | serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::String(_) => false,
-    }
+/// What a look through a JSON value finds. Every entry is looked at, also where a name stands twice: whoever reads the
+/// token sees them all.
+#[derive(Default)]
+struct Finding {
+    is_empty: bool,
+    is_sensitive: bool,
 }
 
-fn is_empty(value: &serde_json::Value) -> bool {
-    match value {
-        serde_json::Value::Null => true,
-        serde_json::Value::String(text) => text.is_empty(),
-        serde_json::Value::Array(items) => items.is_empty(),
-        serde_json::Value::Object(fields) => fields.is_empty(),
-        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => false,
+/// The names of credentials and of what has a stream key in it.
+const SENSITIVE_NAMES: [&str; 12] = [
+    "secret",
+    "sessionToken",
+    "session_token",
+    "credentials",
+    "accountKey",
+    "account_key",
+    "streamOutputs",
+    "stream_outputs",
+    "stream",
+    "signingKey",
+    "signing_key",
+    "password",
+];
+
+impl<'de> Deserialize<'de> for Finding {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Look;
+
+        impl Look {
+            fn at_value(is_empty: bool) -> Finding {
+                Finding { is_empty, is_sensitive: false }
+            }
+        }
+
+        impl<'de> Visitor<'de> for Look {
+            type Value = Finding;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any JSON")
+            }
+
+            fn visit_unit<E>(self) -> Result<Finding, E> {
+                Ok(Self::at_value(true))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Finding, E> {
+                Ok(Self::at_value(false))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Finding, E> {
+                Ok(Self::at_value(false))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Finding, E> {
+                Ok(Self::at_value(false))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Finding, E> {
+                Ok(Self::at_value(false))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Finding, E> {
+                Ok(Self::at_value(text.is_empty()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Finding, A::Error> {
+                let mut found = Self::at_value(true);
+                while let Some(item) = items.next_element::<Finding>()? {
+                    found.is_empty = false;
+                    found.is_sensitive |= item.is_sensitive;
+                }
+                Ok(found)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Finding, A::Error> {
+                let mut found = Self::at_value(true);
+                while let Some((name, value)) = entries.next_entry::<String, Finding>()? {
+                    found.is_empty = false;
+                    let is_named = SENSITIVE_NAMES.contains(&name.as_str()) && !value.is_empty;
+                    found.is_sensitive |= value.is_sensitive || is_named;
+                }
+                Ok(found)
+            }
+        }
+
+        deserializer.deserialize_any(Look)
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::proto_json::is_unset;
@@ -48,21 +49,19 @@ fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializ
 /// endpoints add).
 ///
 /// Serialization gives the token away on purpose; `Debug` hides it, and dropping the answer wipes it.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 #[doc(alias = "TokenSourceResponse")]
 pub struct TokenResponse {
     /// The LiveKit server to connect to, `wss://…`.
-    #[serde(alias = "serverUrl")]
     pub server_url: String,
-    /// The token to join with.
-    #[serde(alias = "participantToken", with = "token")]
-    pub participant_token: Zeroizing<String>,
+    #[serde(serialize_with = "write_token")]
+    participant_token: Zeroizing<String>,
     /// The room that the token is for.
-    #[serde(default, skip_serializing_if = "is_unset", alias = "roomName")]
+    #[serde(skip_serializing_if = "is_unset")]
     pub room_name: Option<String>,
     /// The name of the participant that the token is for.
-    #[serde(default, skip_serializing_if = "is_unset", alias = "participantName")]
+    #[serde(skip_serializing_if = "is_unset")]
     pub participant_name: Option<String>,
 }
 
@@ -77,6 +76,12 @@ impl TokenResponse {
             participant_name: None,
         }
     }
+
+    /// The token to join with.
+    #[must_use]
+    pub fn participant_token(&self) -> &str {
+        &self.participant_token
+    }
 }
 
 impl fmt::Debug for TokenResponse {
@@ -90,17 +95,49 @@ impl fmt::Debug for TokenResponse {
     }
 }
 
-/// Serde for a token that is wiped when it is dropped.
-mod token {
-    use serde::{Deserialize, Deserializer, Serializer};
-    use zeroize::Zeroizing;
+fn write_token<S: Serializer>(token: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(token)
+}
 
-    pub(super) fn serialize<S: Serializer>(token: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(token)
-    }
+/// Reads either case of each name, and ignores unknown ones. Its errors repeat nothing of what is read, which may be a bare
+/// token.
+impl<'de> Deserialize<'de> for TokenResponse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Fields {
+            #[serde(alias = "serverUrl")]
+            server_url: String,
+            #[serde(alias = "participantToken")]
+            participant_token: String,
+            #[serde(default, alias = "roomName")]
+            room_name: Option<String>,
+            #[serde(default, alias = "participantName")]
+            participant_name: Option<String>,
+        }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
-        String::deserialize(deserializer).map(Zeroizing::new)
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = TokenResponse;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with server_url and participant_token")
+            }
+
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<TokenResponse, E> {
+                Err(E::custom(format_args!("invalid type: a text, expected {}", &self as &dyn de::Expected)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TokenResponse, A::Error> {
+                let fields = Fields::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                let mut response = TokenResponse::new(fields.server_url, fields.participant_token);
+                response.room_name = fields.room_name;
+                response.participant_name = fields.participant_name;
+                Ok(response)
+            }
+        }
+
+        deserializer.deserialize_any(Object)
     }
 }
 
@@ -131,8 +168,18 @@ mod tests {
         let response: TokenResponse =
             serde_json::from_str(r#"{"serverUrl":"wss://x","participant_token":"t","roomName":"r","more":{}}"#)
                 .unwrap();
-        assert_eq!((response.server_url.as_str(), response.participant_token.as_str()), ("wss://x", "t"));
+        assert_eq!((response.server_url.as_str(), response.participant_token()), ("wss://x", "t"));
         assert_eq!(response.room_name.as_deref(), Some("r"));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_response_is_refused_without_being_repeated() {
+        for answer in
+            [r#""eyJhbGci.eyJleHAi.c2ln""#, r#"["eyJhbGci.eyJleHAi.c2ln"]"#, r#"{"server_url":"u"}"#, "null", "7"]
+        {
+            let error = serde_json::from_str::<TokenResponse>(answer).unwrap_err().to_string();
+            assert!(!error.contains("eyJ"), "{error}");
+        }
     }
 
     #[test]

@@ -3,6 +3,22 @@
 use crate::fill::json_object;
 use crate::participant::{ParticipantPermission, TrackSource};
 
+/// Setters that take whatever becomes the type of the field: `true` for a `bool` and an `Option<bool>`, a `&str`.
+macro_rules! setters {
+    ($grant:ident { $($with:ident: $field:ident: $type:ty,)+ }) => {
+        impl $grant {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $with(mut self, value: impl Into<$type>) -> Self {
+                    self.$field = value.into();
+                    self
+                }
+            )+
+        }
+    };
+}
+
 /// The `video` claim: what its holder may do with rooms, and in a room.
 ///
 /// An absent `can_publish` and `can_subscribe` allow, an absent `can_publish_data` follows `can_publish`, every other
@@ -65,45 +81,10 @@ impl VideoGrant {
         Self { room_join: true, room: room.into(), ..Self::default() }
     }
 
-    /// Sets [`can_publish`](Self::can_publish).
-    #[must_use]
-    pub fn with_can_publish(mut self, allowed: bool) -> Self {
-        self.can_publish = Some(allowed);
-        self
-    }
-
-    /// Sets [`can_subscribe`](Self::can_subscribe).
-    #[must_use]
-    pub fn with_can_subscribe(mut self, allowed: bool) -> Self {
-        self.can_subscribe = Some(allowed);
-        self
-    }
-
-    /// Sets [`can_publish_data`](Self::can_publish_data).
-    #[must_use]
-    pub fn with_can_publish_data(mut self, allowed: bool) -> Self {
-        self.can_publish_data = Some(allowed);
-        self
-    }
-
     /// Sets [`can_publish_sources`](Self::can_publish_sources).
     #[must_use]
     pub fn with_can_publish_sources(mut self, sources: impl IntoIterator<Item = TrackSource>) -> Self {
         self.can_publish_sources = sources.into_iter().map(|source| source.as_str().to_owned()).collect();
-        self
-    }
-
-    /// Sets [`can_update_own_metadata`](Self::can_update_own_metadata).
-    #[must_use]
-    pub fn with_can_update_own_metadata(mut self, allowed: bool) -> Self {
-        self.can_update_own_metadata = Some(allowed);
-        self
-    }
-
-    /// Sets [`hidden`](Self::hidden).
-    #[must_use]
-    pub fn with_hidden(mut self, hidden: bool) -> Self {
-        self.hidden = hidden;
         self
     }
 
@@ -147,6 +128,26 @@ json_object!(VideoGrant {
     destination_room: "destinationRoom" b"destinationroom",
 });
 
+setters!(VideoGrant {
+    with_room_create: room_create: bool,
+    with_room_list: room_list: bool,
+    with_room_record: room_record: bool,
+    with_room_admin: room_admin: bool,
+    with_room_join: room_join: bool,
+    with_room: room: String,
+    with_can_publish: can_publish: Option<bool>,
+    with_can_subscribe: can_subscribe: Option<bool>,
+    with_can_publish_data: can_publish_data: Option<bool>,
+    with_can_update_own_metadata: can_update_own_metadata: Option<bool>,
+    with_ingress_admin: ingress_admin: bool,
+    with_hidden: hidden: bool,
+    with_recorder: recorder: bool,
+    with_agent: agent: bool,
+    with_can_subscribe_metrics: can_subscribe_metrics: Option<bool>,
+    with_can_manage_agent_session: can_manage_agent_session: Option<bool>,
+    with_destination_room: destination_room: String,
+});
+
 /// The `sip` claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -159,6 +160,11 @@ pub struct SipGrant {
 }
 
 json_object!(SipGrant { admin: "admin" b"admin", call: "call" b"call" });
+
+setters!(SipGrant {
+    with_admin: admin: bool,
+    with_call: call: bool,
+});
 
 /// The `agent` claim: LiveKit Cloud's agents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,6 +188,13 @@ json_object!(AgentGrant {
     dispatch_admin: "dispatchAdmin" b"dispatchadmin" lenient,
 });
 
+setters!(AgentGrant {
+    with_admin: admin: bool,
+    with_simulation_admin: simulation_admin: bool,
+    with_database_admin: database_admin: bool,
+    with_dispatch_admin: dispatch_admin: bool,
+});
+
 /// The `agentEndpoint` claim: calls of an agent's HTTP endpoints. Not known to livekit-server 1.13.5.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -196,6 +209,12 @@ pub struct AgentEndpointGrant {
 }
 
 json_object!(AgentEndpointGrant { call: "call" b"call", agent_name: "agentName" b"agentname", deployment: "deployment" b"deployment" });
+
+setters!(AgentEndpointGrant {
+    with_call: call: bool,
+    with_agent_name: agent_name: String,
+    with_deployment: deployment: String,
+});
 
 /// The `agentThread` claim: stored conversations of agents. Not known to livekit-server 1.13.5.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -231,6 +250,17 @@ json_object!(AgentThreadGrant {
     delete: "delete" b"delete",
 });
 
+setters!(AgentThreadGrant {
+    with_all: all: bool,
+    with_scope: scope: String,
+    with_thread_ids: thread_ids: Vec<String>,
+    with_list: list: bool,
+    with_create: create: bool,
+    with_write: write: bool,
+    with_read: read: bool,
+    with_delete: delete: bool,
+});
+
 /// The `inference` claim: LiveKit Inference, which is billed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -242,6 +272,10 @@ pub struct InferenceGrant {
 
 json_object!(InferenceGrant { perform: "perform" b"perform" });
 
+setters!(InferenceGrant {
+    with_perform: perform: bool,
+});
+
 /// The `observability` claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -252,3 +286,7 @@ pub struct ObservabilityGrant {
 }
 
 json_object!(ObservabilityGrant { write: "write" b"write" });
+
+setters!(ObservabilityGrant {
+    with_write: write: bool,
+});

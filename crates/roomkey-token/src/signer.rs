@@ -39,13 +39,13 @@ impl Signer {
     ///
     /// The key is empty, or the secret is shorter than [`MIN_SECRET_BYTES`]. For the `secret` of a server in
     /// development mode there is [`builder`](Self::builder).
-    pub fn new(api_key: impl Into<String>, api_secret: impl AsRef<[u8]>) -> Result<Self, SignerError> {
+    pub fn new(api_key: impl Into<String>, api_secret: &(impl AsRef<[u8]> + ?Sized)) -> Result<Self, SignerError> {
         Self::builder(api_key, api_secret).build()
     }
 
     /// A signer with options.
     #[must_use]
-    pub fn builder(api_key: impl Into<String>, api_secret: impl AsRef<[u8]>) -> SignerBuilder {
+    pub fn builder(api_key: impl Into<String>, api_secret: &(impl AsRef<[u8]> + ?Sized)) -> SignerBuilder {
         SignerBuilder {
             api_key: api_key.into(),
             api_secret: Zeroizing::new(api_secret.as_ref().to_vec()),

@@ -54,7 +54,7 @@ impl Verifier {
     ///
     /// A secret of any length is taken, as livekit-server does; an empty key or secret names nobody and is left out.
     #[must_use]
-    pub fn with_key(mut self, api_key: impl Into<String>, api_secret: impl AsRef<[u8]>) -> Self {
+    pub fn with_key(mut self, api_key: impl Into<String>, api_secret: &(impl AsRef<[u8]> + ?Sized)) -> Self {
         let (api_key, api_secret) = (api_key.into(), api_secret.as_ref());
         if !api_key.is_empty() && !api_secret.is_empty() {
             let mac = Hmac::new_from_slice(api_secret).expect("HMAC takes a key of any length");

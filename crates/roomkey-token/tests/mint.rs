@@ -97,8 +97,7 @@ fn a_join_without_a_room_or_an_identity_is_refused() {
         let token = AccessToken::new(identity).with_video(VideoGrant::join("lobby"));
         assert_eq!(refusal(&token), MintError::EmptyIdentity);
     }
-    let mut admin = VideoGrant::default();
-    admin.room_create = true;
+    let admin = VideoGrant::default().with_room_create(true);
     assert!(AccessToken::new("").with_video(admin).sign(&signer(), now()).is_ok(), "an API token needs neither");
 }
 
@@ -134,6 +133,7 @@ fn an_egress_with_credentials_is_refused_unless_it_is_asked_for() {
         r#"{"participant":{"segment_outputs":[{"gcp":{"credentials":"{}"}}]}}"#,
         r#"{"tracks":{"azure":{"account_key":"x"}}}"#,
         r#"{"room":{"streamOutputs":[{"urls":["rtmp://x/key"]}]}}"#,
+        r#"{"room":{"fileOutputs":[{"s3":{"secret":"x","secret":""}}]}}"#,
     ] {
         let config = RoomConfiguration::new().with_egress(RawJson::new(egress).unwrap());
         let token = joining().with_room_config(config);

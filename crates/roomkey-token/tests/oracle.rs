@@ -71,17 +71,13 @@ fn a_token_of_theirs_verifies_and_decodes_to_the_same_claims() {
 
 #[test]
 fn a_token_of_ours_verifies_with_theirs_to_the_same_claims() {
-    let mut sip = SipGrant::default();
-    sip.call = true;
-    let mut inference = InferenceGrant::default();
-    inference.perform = true;
     let token = AccessToken::new("alice")
         .with_name("Alice")
         .with_metadata("meta é")
         .with_attribute("a", "1")
         .with_video(VideoGrant::join("lobby").with_can_publish(false).with_can_publish_data(true))
-        .with_sip(sip)
-        .with_inference(inference)
+        .with_sip(SipGrant::default().with_call(true))
+        .with_inference(InferenceGrant::default().with_perform(true))
         .with_room_config(
             RoomConfiguration::new()
                 .with_departure_timeout(9)
