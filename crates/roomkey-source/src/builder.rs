@@ -44,12 +44,18 @@ impl TokenSourceBuilder {
 
     /// Says whose tokens these are, for a provider that depends on who is logged in.
     ///
-    /// The function names who that is right now; an empty name is one too. It is called at the start of each fetch, and
-    /// again when one was awaited, so keep it quick; an `Arc<str>` costs nothing to hand out. A token of one partition is
-    /// never given to another, equal options or not, and callers of different partitions never share a call. A fetch
-    /// during which the partition changes fails with
+    /// The function names who that is right now; an empty name is one too. It is called several times in each fetch and
+    /// once for everything else that takes options, so keep it quick; an `Arc<str>` costs nothing to hand out. A token of
+    /// one partition is never given to another, equal options or not, and callers of different partitions never share a
+    /// call. A fetch during which the partition changes fails with
     /// [`PartitionChanged`](crate::FetchErrorKind::PartitionChanged): the token under way may be one's or the other's, so
     /// nobody gets it.
+    ///
+    /// Two things are left to the application. Its provider should read who is logged in before its first `await`: if
+    /// Alice's login turns into Bob's and back while a call is under way, names alone don't tell, and a provider that looks
+    /// in between makes a token for Bob. A name that is never used again, such as that of a session, is proof against that
+    /// too. And what is held for who has logged out stays until it is invalidated while they are logged in, or by
+    /// [`invalidate_all`](TokenSource::invalidate_all).
     ///
     /// ```
     /// use std::sync::{Arc, RwLock};
@@ -75,7 +81,8 @@ impl TokenSourceBuilder {
         self
     }
 
-    /// Sets how long before its expiry a token is no longer reused, 60 seconds unless set. The lead of a token that lives
+    /// Sets how long before its expiry a token is no longer reused, 60 seconds unless set. (An `exp` counts in seconds,
+    /// as for livekit-server: one in milliseconds is far ahead.) The lead of a token that lives
     /// less than four times this long is a quarter of its life, unless [`strict_lead`](Self::strict_lead) is set.
     #[doc(alias = "tolerance")]
     pub fn lead(mut self, lead: Duration) -> Self {
@@ -98,7 +105,7 @@ impl TokenSourceBuilder {
 
     /// Decides about reuse in place of the rules about expiry. The function is asked for each token that is held for the
     /// options of a fetch; [`Held::is_fresh`] is what the rules say. What it refuses is not given out when the provider
-    /// fails, either.
+    /// fails, either; [`Held::is_unexpired`] is for a rule that would rather keep a token than have none.
     ///
     /// ```
     /// use std::time::Duration;
@@ -115,10 +122,11 @@ impl TokenSourceBuilder {
     }
 
     /// Sets how long a call of the provider may take, 30 seconds unless set; `None` waits without end. A call that takes
-    /// longer is dropped, and all who wait for it get [`Timeout`](crate::FetchErrorKind::Timeout).
+    /// longer is dropped, and all who wait for it get [`Timeout`](crate::FetchErrorKind::Timeout), or the token that is held
+    /// if it has not expired by then.
     ///
-    /// The timer is that of the tokio runtime in which the call begins, and its time driver must be enabled. Outside of a
-    /// tokio runtime there is no timeout.
+    /// The timers are tokio's, each in the runtime of who waits, whose time driver must be enabled. Outside of a tokio
+    /// runtime there is no timeout.
     pub fn load_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings.load_timeout = timeout.into();
         self

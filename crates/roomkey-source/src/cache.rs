@@ -71,6 +71,12 @@ impl Entry {
         self.dead.load(Ordering::Acquire)
     }
 
+    /// Marks it as not to be given out any more.
+    fn give_up(self: Arc<Self>) -> Arc<Self> {
+        self.dead.store(true, Ordering::Release);
+        self
+    }
+
     /// How long ago it was received.
     pub(crate) fn age(&self, now: Now) -> Duration {
         now.since(self.received)
@@ -100,48 +106,35 @@ impl Cache {
 
     /// Holds an entry in the place of the one of its key, unless that was asked for later; then gives up the least
     /// recently used ones that there is no room for. `tick` is the time of this use, later than every noted one.
-    pub(crate) fn insert(&mut self, entry: Arc<Entry>, tick: u64) {
+    ///
+    /// Returns what is given up; dropping it wipes tokens, which need not be done under a lock.
+    pub(crate) fn insert(&mut self, entry: Arc<Entry>, tick: u64) -> Vec<Arc<Entry>> {
         entry.note_use(tick);
         let hash = entry.key.hash;
         if let Some(held) = self.entries.find_mut(hash, |held| entry.key.as_ref().is(&held.key)) {
-            if held.asked < entry.asked {
-                held.dead.store(true, Ordering::Release);
-                *held = entry;
+            if held.asked >= entry.asked {
+                held.note_use(tick);
+                return Vec::new();
             }
-            return;
+            return vec![std::mem::replace(held, entry).give_up()];
         }
         self.entries.insert_unique(hash, entry, |entry| entry.key.hash);
+        let mut given_up = Vec::new();
         while self.entries.len() > self.capacity {
             let oldest = self.entries.iter().min_by_key(|entry| entry.last_used.load(Ordering::Relaxed)).cloned();
-            match oldest {
-                Some(oldest) => drop(self.remove_where(|entry| Arc::ptr_eq(entry, &oldest))),
-                None => return,
-            }
+            given_up.extend(oldest.and_then(|oldest| self.remove(oldest.key.as_ref())));
         }
+        given_up
     }
 
-    pub(crate) fn remove(&mut self, key: KeyRef<'_>) -> bool {
-        match self.entries.find_entry(key.hash, |entry| key.is(&entry.key)) {
-            Ok(found) => {
-                let (entry, _) = found.remove();
-                entry.dead.store(true, Ordering::Release);
-                true
-            }
-            Err(_) => false,
-        }
+    pub(crate) fn remove(&mut self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
+        let found = self.entries.find_entry(key.hash, |entry| key.is(&entry.key)).ok()?;
+        Some(found.remove().0.give_up())
     }
 
-    /// Removes what a condition holds for, and says how many that were.
-    pub(crate) fn remove_where(&mut self, condition: impl Fn(&Arc<Entry>) -> bool) -> usize {
-        let before = self.entries.len();
-        self.entries.retain(|entry| {
-            let remove = condition(entry);
-            if remove {
-                entry.dead.store(true, Ordering::Release);
-            }
-            !remove
-        });
-        before - self.entries.len()
+    /// Removes what a condition holds for.
+    pub(crate) fn remove_where(&mut self, condition: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
+        self.entries.extract_if(|entry| condition(entry)).map(Entry::give_up).collect()
     }
 
     #[cfg(test)]
@@ -224,7 +217,7 @@ mod tests {
             let now = ManualClock::new(std::time::UNIX_EPOCH).now();
             let freshness = FreshnessPolicy::default().judge(None, now.wall);
             let keys: Vec<Key> = (0..6).map(key).collect();
-            let (mut cache, mut model, mut handed_out) = (Cache::new(capacity), Model::default(), Vec::new());
+            let (mut cache, mut model, mut was_held) = (Cache::new(capacity), Model::default(), Vec::<Arc<Entry>>::new());
 
             for (tick, step) in steps.iter().enumerate() {
                 let tick = tick as u64 + 1;
@@ -233,11 +226,11 @@ mod tests {
                         let credentials = Credentials::new("wss://x", format!("token {asked}"));
                         let key = keys[key as usize].clone();
                         let entry = Arc::new(Entry::new(key.clone(), credentials, now, freshness, Asked(asked)));
-                        cache.insert(Arc::clone(&entry), tick);
-                        if let Some(held) = cache.get(key.as_ref()) {
-                            held.note_use(tick);
+                        let given_up = cache.insert(Arc::clone(&entry), tick);
+                        prop_assert!(given_up.iter().all(|entry| entry.is_dead()));
+                        if cache.get(key.as_ref()).is_some_and(|held| Arc::ptr_eq(held, &entry)) || entry.is_dead() {
+                            was_held.push(entry);
                         }
-                        handed_out.push(entry);
                     }
                     Step::Use { key } => {
                         if let Some(entry) = cache.get(keys[key as usize].as_ref()) {
@@ -246,7 +239,7 @@ mod tests {
                     }
                     Step::Remove { key } => {
                         let was_there = model.0.iter().any(|(held, _)| *held == key);
-                        prop_assert_eq!(cache.remove(keys[key as usize].as_ref()), was_there);
+                        prop_assert_eq!(cache.remove(keys[key as usize].as_ref()).is_some(), was_there);
                     }
                     Step::RemoveOdd => drop(cache.remove_where(|entry| entry.key.partition.is_some())),
                 }
@@ -258,10 +251,10 @@ mod tests {
                     let expected = model.0.iter().find(|(key, _)| *key as usize == number).map(|(_, asked)| *asked);
                     prop_assert_eq!(held, expected, "key {}", number);
                 }
-                for entry in &handed_out {
+                // What was held and is not any more is marked, and nothing else is.
+                for entry in &was_held {
                     let is_held = cache.get(entry.key.as_ref()).is_some_and(|held| Arc::ptr_eq(held, entry));
-                    prop_assert!(is_held || entry.is_dead() || entry.last_used.load(Ordering::Relaxed) > 0);
-                    prop_assert!(!(is_held && entry.is_dead()));
+                    prop_assert_eq!(entry.is_dead(), !is_held);
                 }
             }
         }

@@ -40,7 +40,7 @@ pub trait Clock: Debug + Send + Sync + 'static {
 /// The clocks of the machine, to a few milliseconds: on Linux those that the kernel updates at each tick, whose reading
 /// costs a fourth of a precise one.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "it has nothing in it, and never will")]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
@@ -110,7 +110,7 @@ impl Clock for ManualClock {
     }
 }
 
-impl<C: Clock> Clock for std::sync::Arc<C> {
+impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
     fn now(&self) -> Now {
         (**self).now()
     }

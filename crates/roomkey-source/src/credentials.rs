@@ -46,6 +46,22 @@ impl Credentials {
         Self::from(TokenResponse::new(server_url, participant_token))
     }
 
+    /// Says which room the token is for, beside the token.
+    #[must_use]
+    pub fn with_room_name(self, room_name: impl Into<String>) -> Self {
+        let mut response = self.to_response();
+        response.room_name = Some(room_name.into());
+        Self::from(response)
+    }
+
+    /// Says what the participant is called, beside the token.
+    #[must_use]
+    pub fn with_participant_name(self, participant_name: impl Into<String>) -> Self {
+        let mut response = self.to_response();
+        response.participant_name = Some(participant_name.into());
+        Self::from(response)
+    }
+
     /// The LiveKit server to connect to, `wss://…`.
     #[must_use]
     pub fn server_url(&self) -> &str {
@@ -110,9 +126,10 @@ impl Credentials {
 
 impl From<TokenResponse> for Credentials {
     fn from(response: TokenResponse) -> Self {
+        let participant_token = Zeroizing::new(response.participant_token().to_owned());
         Self(Arc::new(Handle(Arc::new(Parts {
             server_url: response.server_url.into(),
-            participant_token: response.participant_token,
+            participant_token,
             room_name: response.room_name.map(Into::into),
             participant_name: response.participant_name.map(Into::into),
             claims: OnceLock::new(),

@@ -11,7 +11,8 @@ use crate::redact::Redacted;
 /// Why a fetch gave no credentials.
 ///
 /// All who waited for the same call get the same error: a clone is one reference count. What the provider said is in
-/// [`source`](Error::source), as it said it; `Debug` shows its text with everything cut out that looks like a token.
+/// [`source`](Error::source), as it said it. `Debug` shows its text with everything cut out that looks like a JWT; events of
+/// `tracing` do not show it at all.
 #[derive(Clone)]
 pub struct FetchError(Arc<Failure>);
 
@@ -39,8 +40,7 @@ pub enum FetchErrorKind {
 impl FetchError {
     /// An error of the provider's.
     pub(crate) fn provider(cause: BoxError) -> Self {
-        let said = find_provider_error(&*cause);
-        let (class, retry_after) = (said.map(ProviderError::class), said.and_then(ProviderError::retry_after));
+        let (class, retry_after) = classify(&*cause);
         Self(Arc::new(Failure { kind: FetchErrorKind::Provider, class, retry_after, cause: Some(cause) }))
     }
 
@@ -90,16 +90,20 @@ impl FetchError {
     }
 }
 
-/// The first [`ProviderError`] in a chain of causes.
-fn find_provider_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a ProviderError> {
+/// What the first error in a chain of causes that says something says: a [`ProviderError`], or the error of another source
+/// that the provider asked.
+fn classify(cause: &(dyn Error + 'static)) -> (Option<FailureClass>, Option<Duration>) {
     let mut next = Some(cause);
     while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
+        if let Some(said) = error.downcast_ref::<ProviderError>() {
+            return (Some(said.class()), said.retry_after());
+        }
+        if let Some(FetchError(said)) = error.downcast_ref() {
+            return (said.class, said.retry_after);
         }
         next = error.source();
     }
-    None
+    (None, None)
 }
 
 impl fmt::Display for FetchError {

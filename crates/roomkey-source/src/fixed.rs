@@ -9,7 +9,7 @@ use crate::credentials::Credentials;
 use crate::error::FetchError;
 use crate::options::FetchOptions;
 use crate::provider::{BoxError, ProviderCall};
-use crate::provider_call::guarded;
+use crate::provider_call::GuardedCall;
 use crate::source::TokenSource;
 
 /// A token source for one purpose: whoever has it fetches, and knows no options.
@@ -50,11 +50,7 @@ impl FixedTokenSource {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Credentials, BoxError>> + Send + 'static,
     {
-        let function = Arc::new(function);
-        Self(Kind::LiteralWith(Arc::new(move || {
-            let function = Arc::clone(&function);
-            Box::pin(async move { function().await })
-        })))
+        Self(Kind::LiteralWith(Arc::new(move || Box::pin(function()))))
     }
 
     pub(crate) fn bound(source: TokenSource, options: FetchOptions) -> Self {
@@ -97,7 +93,7 @@ impl FixedTokenSource {
             Kind::LiteralWith(function) => {
                 // The function is called inside, where its panic is caught.
                 let call = Box::pin(async move { function().await });
-                guarded(call, Some(DEFAULT_LOAD_TIMEOUT)).await
+                GuardedCall::new(call).within(DEFAULT_LOAD_TIMEOUT).await
             }
             Kind::Bound(source, options) if fresh => source.fetch_fresh(&options).await,
             Kind::Bound(source, options) => source.fetch(&options).await,

@@ -1,13 +1,15 @@
 //! Calls under way for one key, as a pure state machine: who waits for which call, who drives it, what its end means.
 //!
-//! Callers [`join`](Lane::join) a flight, then take [`turn`](Lane::turn)s. One of them at a time is the pilot, who drives
-//! the call; the others are woken when it [lands](Lane::land). A pilot who [leaves](Lane::leave) parks the call, and the
-//! caller who has waited longest goes on with it: the provider is not called again.
+//! Callers [`join`](Lane::join) a flight, then take a [`turn`](Lane::turn) whenever they are polled. Whoever has a turn
+//! while nobody drives the call drives it, and [parks](Lane::park) it again if it is not done; when the call can go on, all
+//! aboard are [woken](Lane::progress). So it is enough that one of them is polled, whoever that is. A flight
+//! [lands](Lane::land) with the result of its call, or when the time for it is over.
 //!
-//! The generic parameters are what the shell puts in: `C` a call, `W` what wakes a caller, `R` a result. Wakers come out as
-//! return values, so that they are used after the shell has let go of its lock.
+//! The generic parameters are what the shell puts in: `C` a call, `W` what wakes a caller, `R` a result. Whatever is given
+//! up comes out as a return value, so that nothing is woken or dropped under the shell's lock.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// What a caller asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +32,14 @@ pub(crate) struct CallerId(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Asked(pub(crate) u64);
 
+/// The beginning of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Beginning {
+    pub(crate) asked: Asked,
+    /// When those who wait for it give up, if ever.
+    pub(crate) deadline: Option<Instant>,
+}
+
 /// All flights for one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Lane<C, W, R> {
@@ -46,14 +56,17 @@ struct Flight<C, W, R> {
     id: FlightId,
     /// Somebody aboard wants a token that was asked for after them.
     fresh: bool,
-    asked: Option<Asked>,
-    pilot: Option<CallerId>,
-    /// The call, while no pilot has it.
+    begun: Option<Beginning>,
+    /// Somebody is polling the call right now.
+    is_driven: bool,
+    /// The call can go on, as was told while it was driven.
+    has_progressed: bool,
+    /// The call, while nobody drives it.
     parked: Option<C>,
     landed: Option<R>,
     callers: BTreeMap<CallerId, Option<W>>,
     /// Its key was invalidated after the call was begun: its token is for those aboard alone.
-    detached: bool,
+    is_detached: bool,
 }
 
 /// What a caller does next.
@@ -62,25 +75,35 @@ pub(crate) enum Turn<C, R> {
     /// Take this: the flight has landed, and the caller is off it.
     Landed(R),
     /// Drive the call: go on with this one, or begin it.
-    Pilot(Option<C>),
-    /// Nothing, until woken.
-    Wait,
+    Drive { call: Option<C>, deadline: Option<Instant> },
+    /// Nothing until woken, or until the time for the call is over.
+    Wait { deadline: Option<Instant> },
+}
+
+/// What comes of parking a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Parking<C, W> {
+    pub(crate) wake: Vec<W>,
+    /// The call, if the flight has landed meanwhile: the time for it was over.
+    pub(crate) refused: Option<C>,
 }
 
 /// What the end of a call means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Landing<W> {
+pub(crate) struct Landing<C, W> {
     pub(crate) wake: Vec<W>,
     /// When the call was begun, if its token may be kept; `None` if it was invalidated meanwhile.
     pub(crate) keep: Option<Asked>,
+    /// A call that nobody wants any more.
+    pub(crate) abandoned: Option<C>,
 }
 
 /// What is to be done for a caller who left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Departure<C, W> {
-    pub(crate) wake: Option<W>,
-    /// A call that nobody wants any more.
-    pub(crate) abandoned: Option<C>,
+pub(crate) struct Departure<C, W, R> {
+    pub(crate) wake: Vec<W>,
+    /// A call and a result that nobody wants any more.
+    pub(crate) abandoned: (Option<C>, Option<R>),
 }
 
 impl<C, W, R> Default for Lane<C, W, R> {
@@ -101,7 +124,7 @@ impl<C, W, R: Clone> Lane<C, W, R> {
         let id = match (ask, open) {
             (Ask::Any, Some(open)) => open.id,
             // Nobody has called the provider yet, so that the call is going to be after this.
-            (Ask::Fresh, Some(open)) if open.asked.is_none() => open.id,
+            (Ask::Fresh, Some(open)) if open.begun.is_none() => open.id,
             // One fresh call at a time; the next one is for all who come during this one.
             (Ask::Fresh, Some(open)) if open.fresh => match self.queued {
                 Some(queued) => queued,
@@ -124,83 +147,110 @@ impl<C, W, R: Clone> Lane<C, W, R> {
         id
     }
 
-    /// What a caller does next; `waker` wakes it if that is to wait. `now` numbers the call, if this begins it.
-    pub(crate) fn turn(&mut self, id: FlightId, caller: CallerId, waker: impl FnOnce() -> W, now: Asked) -> Turn<C, R> {
+    /// What a caller does next; `waker` is for all of it but the end. `now` is when the call begins, if this begins it.
+    /// Also gives the waker of the caller's that the new one replaces.
+    pub(crate) fn turn(&mut self, id: FlightId, caller: CallerId, waker: W, now: Beginning) -> (Turn<C, R>, Option<W>) {
         let is_queued = self.queued == Some(id);
         let flight = self.flight_mut(id).expect("a flight stays while a caller is on it");
         if let Some(result) = flight.landed.clone() {
             flight.callers.remove(&caller);
             self.remove_if_deserted(id);
-            return Turn::Landed(result);
+            return (Turn::Landed(result), Some(waker));
         }
-        if flight.pilot.is_none() && !is_queued {
-            flight.pilot = Some(caller);
-            flight.asked.get_or_insert(now);
-            return Turn::Pilot(flight.parked.take());
+        let replaced = flight.callers.insert(caller, Some(waker)).flatten();
+        if flight.is_driven || is_queued {
+            return (Turn::Wait { deadline: flight.begun.and_then(|begun| begun.deadline) }, replaced);
         }
-        flight.callers.insert(caller, Some(waker()));
-        Turn::Wait
+        flight.is_driven = true;
+        flight.has_progressed = false;
+        let deadline = flight.begun.get_or_insert(now).deadline;
+        (Turn::Drive { call: flight.parked.take(), deadline }, replaced)
     }
 
-    /// Ends a flight with the result of its call; the pilot is off it and has the result already.
-    pub(crate) fn land(&mut self, id: FlightId, result: R) -> Landing<W> {
-        let flight = self.flight_mut(id).expect("a flight stays while its pilot is on it");
-        let pilot = flight.pilot.take().expect("only a pilot lands a flight");
-        flight.callers.remove(&pilot);
-        flight.landed = Some(result);
-        let mut wake: Vec<W> = flight.callers.values_mut().filter_map(Option::take).collect();
-        let keep = flight.asked.filter(|_| !flight.detached);
-        wake.extend(self.end(id));
-        self.remove_if_deserted(id);
-        Landing { wake, keep }
+    /// Takes a call back from a caller who drove it, and who waits for it from now on.
+    pub(crate) fn park(&mut self, id: FlightId, caller: CallerId, call: C) -> Parking<C, W> {
+        let flight = self.flight_mut(id).expect("a flight stays while a caller is on it");
+        flight.is_driven = false;
+        if flight.landed.is_some() {
+            return Parking { wake: Vec::new(), refused: Some(call) };
+        }
+        flight.parked = Some(call);
+        // The others had their turn while it was driven, and the one who drove it may not be polled again.
+        let wake = if flight.has_progressed { flight.take_wakers(Some(caller)) } else { Vec::new() };
+        Parking { wake, refused: None }
     }
 
-    /// Takes a caller off a flight before it has landed, with the call if it was the pilot.
-    pub(crate) fn leave(&mut self, id: FlightId, caller: CallerId, call: Option<C>) -> Departure<C, W> {
+    /// A call can go on.
+    pub(crate) fn progress(&mut self, id: FlightId) -> Vec<W> {
+        let Some(flight) = self.flight_mut(id) else { return Vec::new() };
+        flight.has_progressed = true;
+        flight.take_wakers(None)
+    }
+
+    /// Ends a flight with a result, which the caller who ends it has already. A second end is for that caller alone.
+    pub(crate) fn land(&mut self, id: FlightId, caller: CallerId, result: R) -> Landing<C, W> {
         let flight = self.flight_mut(id).expect("a flight stays while a caller is on it");
         flight.callers.remove(&caller);
-        if flight.callers.is_empty() {
-            let abandoned = call.or_else(|| flight.parked.take());
-            let wake = if flight.landed.is_none() { self.end(id) } else { None };
-            self.flights.retain(|flight| flight.id != id);
-            return Departure { wake, abandoned };
+        let keep = flight.begun.filter(|_| !flight.is_detached).map(|begun| begun.asked);
+        let abandoned = flight.parked.take();
+        let mut wake = Vec::new();
+        if flight.landed.is_none() {
+            flight.landed = Some(result);
+            wake = flight.take_wakers(None);
+            wake.extend(self.end(id));
         }
-        if flight.pilot == Some(caller) {
-            flight.pilot = None;
-            flight.parked = call;
+        self.remove_if_deserted(id);
+        Landing { wake, keep, abandoned }
+    }
+
+    /// Takes a caller off a flight before it has a result. `was_driving` is for one who had the call and lost it, in a
+    /// panic: somebody else has to begin again.
+    pub(crate) fn leave(&mut self, id: FlightId, caller: CallerId, was_driving: bool) -> Departure<C, W, R> {
+        let flight = self.flight_mut(id).expect("a flight stays while a caller is on it");
+        flight.callers.remove(&caller);
+        flight.is_driven &= !was_driving;
+        if !flight.callers.is_empty() {
+            let wake = if was_driving { flight.take_wakers(None) } else { Vec::new() };
+            return Departure { wake, abandoned: (None, None) };
         }
-        // Also when a waiter leaves: it may be the one who was woken to be the pilot.
-        let wake = if flight.pilot.is_none() && flight.landed.is_none() { flight.take_next_waker() } else { None };
-        Departure { wake, abandoned: None }
+        let abandoned = (flight.parked.take(), flight.landed.take());
+        let wake = if abandoned.1.is_none() { self.end(id) } else { Vec::new() };
+        self.flights.retain(|flight| flight.id != id);
+        Departure { wake, abandoned }
     }
 
     /// Makes sure that nothing asked for before now is kept, or given to who comes later.
-    pub(crate) fn invalidate(&mut self) -> Option<W> {
+    pub(crate) fn invalidate(&mut self) -> Vec<W> {
         for flight in &mut self.flights {
-            if flight.asked.is_some() {
-                flight.detached = true;
-            }
+            flight.is_detached |= flight.begun.is_some();
         }
-        let open_is_detached = self.open.and_then(|id| self.flight(id)).is_some_and(|flight| flight.detached);
-        if open_is_detached { self.open_queued() } else { None }
+        let is_open_detached = self.open.and_then(|id| self.flight(id)).is_some_and(|flight| flight.is_detached);
+        if is_open_detached { self.open_queued() } else { Vec::new() }
     }
 
     /// A flight is over, with or without a result: the one that queued behind it begins.
-    fn end(&mut self, id: FlightId) -> Option<W> {
+    fn end(&mut self, id: FlightId) -> Vec<W> {
         if self.open == Some(id) {
-            self.open_queued()
-        } else {
-            if self.queued == Some(id) {
-                self.queued = None;
-            }
-            None
+            return self.open_queued();
         }
+        if self.queued == Some(id) {
+            self.queued = None;
+        }
+        Vec::new()
     }
 
-    fn open_queued(&mut self) -> Option<W> {
-        self.open = self.queued.take();
-        let id = self.open?;
-        self.flight_mut(id).expect("a queued flight is in the lane").take_next_waker()
+    /// Opens the flight that queued, or else one from before `open` that is still under way. All who queued are woken, so
+    /// that each knows by when it has to be over.
+    fn open_queued(&mut self) -> Vec<W> {
+        let Some(id) = self.queued.take() else {
+            let under_way = |flight: &&Flight<C, W, R>| flight.landed.is_none() && !flight.is_detached;
+            let ended = self.open.take();
+            self.open =
+                self.flights.iter().rev().filter(under_way).map(|flight| flight.id).find(|id| Some(*id) != ended);
+            return Vec::new();
+        };
+        self.open = Some(id);
+        self.flight_mut(id).expect("a queued flight is in the lane").take_wakers(None)
     }
 
     fn add_flight(&mut self) -> FlightId {
@@ -209,16 +259,18 @@ impl<C, W, R: Clone> Lane<C, W, R> {
         self.flights.push(Flight {
             id,
             fresh: false,
-            asked: None,
-            pilot: None,
+            begun: None,
+            is_driven: false,
+            has_progressed: false,
             parked: None,
             landed: None,
             callers: BTreeMap::new(),
-            detached: false,
+            is_detached: false,
         });
         id
     }
 
+    /// A flight has no caller only once it has landed, and whoever had the result last still has it.
     fn remove_if_deserted(&mut self, id: FlightId) {
         self.flights.retain(|flight| flight.id != id || !flight.callers.is_empty());
     }
@@ -233,9 +285,10 @@ impl<C, W, R: Clone> Lane<C, W, R> {
 }
 
 impl<C, W, R> Flight<C, W, R> {
-    /// The waker of the caller who has waited longest.
-    fn take_next_waker(&mut self) -> Option<W> {
-        self.callers.values_mut().find_map(Option::take)
+    /// The wakers of all callers, or of all but one.
+    fn take_wakers(&mut self, but: Option<CallerId>) -> Vec<W> {
+        let others = self.callers.iter_mut().filter(|(caller, _)| Some(**caller) != but);
+        others.filter_map(|(_, waker)| waker.take()).collect()
     }
 }
 

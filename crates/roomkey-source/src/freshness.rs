@@ -57,18 +57,16 @@ impl FreshnessPolicy {
             .nbf
             .map_or(Duration::ZERO, |nbf| received.until(Nanos::of_date(nbf).saturating_sub(self.nbf_leeway)));
         let exp_at = Nanos::of_date(exp);
-        Freshness {
-            reusable: Span { from, until: received.until(exp_at.saturating_sub(self.lead_of(claims, exp))) },
-            unexpired: Span { from, until: received.until(exp_at) },
-        }
-    }
-
-    fn lead_of(&self, claims: &Claims, exp: NumericDate) -> Duration {
-        let lifetime = claims.iat.or(claims.nbf).map(|start| Nanos::of_date(start).until(Nanos::of_date(exp)));
-        match lifetime {
+        let lifetime = claims.iat.or(claims.nbf).map(|start| Nanos::of_date(start).until(exp_at));
+        // One that ends before it begins says nothing of its length.
+        let lifetime = lifetime.filter(|lifetime| !lifetime.is_zero());
+        let lead = match lifetime {
             Some(lifetime) if self.adaptive => self.lead.min(lifetime / 4),
             _ => self.lead,
-        }
+        };
+        // However far the clocks are apart, no token outlives its life after it was received.
+        let left = received.until(exp_at).min(lifetime.unwrap_or(Duration::MAX));
+        Freshness { reusable: Span { from, until: left.saturating_sub(lead) }, unexpired: Span { from, until: left } }
     }
 }
 
@@ -141,6 +139,21 @@ mod tests {
         assert!(reusable_at(&claims(9_000, Some(1_060), None), 0));
         assert!(!reusable_at(&claims(9_000, Some(1_061), None), 0));
         assert!(reusable_at(&claims(9_000, Some(1_061), None), 1));
+    }
+
+    #[test]
+    fn a_clock_that_is_slow_does_not_prolong_a_life() {
+        // Ten minutes, by a server that is an hour ahead of this machine.
+        let ahead = claims(1_000 + 4_200, Some(1_000 + 3_600), Some(1_000 + 3_600));
+        assert!(!reusable_at(&ahead, 0) && !reusable_at(&ahead, 3_600), "its start is too far ahead, then it is dead");
+        let ahead = claims(1_000 + 4_200, None, Some(1_000 + 3_600));
+        assert!(reusable_at(&ahead, 539) && !reusable_at(&ahead, 540));
+    }
+
+    #[test]
+    fn a_life_that_ends_before_it_begins_has_the_whole_lead() {
+        let odd = claims(2_000, None, Some(1_800_000_000_000));
+        assert!(reusable_at(&odd, 939) && !reusable_at(&odd, 940));
     }
 
     #[test]

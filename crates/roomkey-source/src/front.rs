@@ -13,12 +13,12 @@ use crate::credentials::Credentials;
 use crate::options::FetchOptions;
 
 /// The entries that one front holds at most.
-const SLOTS: usize = 8;
+const SLOTS: usize = 16;
 
 /// The most fronts; threads beyond them share.
 const MOST_FRONTS: usize = 16;
 
-/// A front for each thread, as far as they go.
+/// Fronts for the threads: as many as the machine runs at once, each for the threads with its number.
 #[derive(Debug)]
 pub(crate) struct Fronts {
     fronts: Box<[Padded<Mutex<Front>>]>,
@@ -84,7 +84,10 @@ impl Fronts {
             let slot = front.slots.swap_remove(oldest);
             slot.entry.note_use(slot.used);
         }
-        front.slots.push(Slot { entry: Arc::clone(entry), credentials: credentials.clone(), used });
+        // It may have been given up since it was found; then the fronts may have been swept already.
+        if !entry.is_dead() {
+            front.slots.push(Slot { entry: Arc::clone(entry), credentials: credentials.clone(), used });
+        }
         credentials
     }
 
@@ -119,7 +122,8 @@ fn lock(front: &Mutex<Front>) -> MutexGuard<'_, Front> {
     front.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Numbers the threads in the order in which they first ask, so that as many as there are fronts have one each.
+/// Numbers the threads of the process in the order in which they first ask. Threads that begin together, as those of a
+/// runtime do, have different fronts as far as they go.
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
@@ -132,4 +136,71 @@ fn thread_number() -> usize {
         }
         number.get()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{Cache, Key};
+    use crate::clock::{Clock, ManualClock};
+    use crate::flight::Asked;
+    use crate::freshness::FreshnessPolicy;
+
+    fn entry(room: &str) -> Arc<Entry> {
+        let now = ManualClock::new(std::time::UNIX_EPOCH).now();
+        let key = Key { hash: 0, partition: None, options: FetchOptions::new().with_room_name(room) };
+        let freshness = FreshnessPolicy::default().judge(None, now.wall);
+        Arc::new(Entry::new(key, Credentials::new("wss://x", room), now, freshness, Asked(1)))
+    }
+
+    fn finds(fronts: &Fronts, entry: &Entry) -> bool {
+        fronts.find(None, &entry.key.options, |_, _| ()).is_some()
+    }
+
+    #[test]
+    fn no_thread_finds_an_entry_that_was_given_up_and_sweeping_lets_go_of_it() {
+        let fronts = Fronts::new();
+        let (entry, mut cache) = (entry("a"), Cache::new(1));
+        cache.insert(Arc::clone(&entry), fronts.settle());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    fronts.adopt(&entry);
+                    assert!(finds(&fronts, &entry));
+                });
+            }
+        });
+        assert!(Arc::strong_count(&entry) > 2, "a front holds it");
+        drop(cache.remove(entry.key.as_ref()));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert!(!finds(&fronts, &entry)));
+            }
+        });
+        fronts.drop_dead();
+        assert_eq!(Arc::strong_count(&entry), 1);
+        fronts.adopt(&entry);
+        assert_eq!(Arc::strong_count(&entry), 1, "and it does not come back");
+    }
+
+    #[test]
+    fn a_front_holds_a_few_entries_and_those_that_were_used_last() {
+        let fronts = Fronts::new();
+        let entries: Vec<_> = (0..SLOTS + 1).map(|number| entry(&number.to_string())).collect();
+        entries[..SLOTS].iter().for_each(|entry| drop(fronts.adopt(entry)));
+        assert!(finds(&fronts, &entries[0]));
+        fronts.adopt(&entries[SLOTS]);
+        assert!(finds(&fronts, &entries[0]) && !finds(&fronts, &entries[1]));
+    }
+
+    #[test]
+    fn uses_on_any_thread_count_when_something_has_to_go() {
+        let fronts = Fronts::new();
+        let (used, unused, mut cache) = (entry("used"), entry("unused"), Cache::new(2));
+        cache.insert(Arc::clone(&used), fronts.settle());
+        cache.insert(Arc::clone(&unused), fronts.settle());
+        std::thread::scope(|scope| drop(scope.spawn(|| fronts.adopt(&used))));
+        let given_up = cache.insert(entry("new"), fronts.settle());
+        assert!(given_up.len() == 1 && Arc::ptr_eq(&given_up[0], &unused));
+    }
 }

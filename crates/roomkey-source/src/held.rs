@@ -38,6 +38,12 @@ impl<'a> Held<'a> {
         self.entry.age(self.now)
     }
 
+    /// Whether it still joins, as far as its expiry says: true for longer than [`is_fresh`](Self::is_fresh).
+    #[must_use]
+    pub fn is_unexpired(&self) -> bool {
+        self.entry.freshness.unexpired.contains(self.age())
+    }
+
     /// Whether the rules about expiry allow it.
     #[must_use]
     pub fn is_fresh(&self) -> bool {

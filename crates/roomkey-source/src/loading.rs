@@ -1,26 +1,28 @@
 //! Around the cache and the flights: the lock that guards them, the clock, and the futures that wait.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use roomkey_token::NumericDate;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::cache::{Cache, Entry, Key, KeyRef};
 use crate::clock::{Clock, Now};
 use crate::credentials::Credentials;
 use crate::error::FetchError;
-use crate::flight::{Ask, Asked, CallerId, Departure, FlightId, Lane, Turn};
+use crate::flight::{Ask, Asked, Beginning, CallerId, FlightId, Lane, Turn};
 use crate::freshness::{Freshness, FreshnessPolicy};
 use crate::front::Fronts;
 use crate::held::Held;
 use crate::options::FetchOptions;
 use crate::provider::DynProvider;
-use crate::provider_call::{GuardedCall, guarded};
-use crate::redact::Redacted;
+use crate::provider_call::GuardedCall;
 
 /// Names who is logged in.
 pub(crate) type Partition = Box<dyn Fn() -> Arc<str> + Send + Sync>;
@@ -62,6 +64,11 @@ impl State {
     fn count(&mut self) -> u64 {
         self.counter += 1;
         self.counter
+    }
+
+    fn invalidate_lane(&mut self, key: KeyRef<'_>) -> Vec<Waker> {
+        let lane = self.lanes.find_mut(key.hash, |(held, _)| key.is(held));
+        lane.map_or_else(Vec::new, |(_, lane)| lane.invalidate())
     }
 
     /// Does something to the lane of a key, which is made for it and thrown away if nobody is in it.
@@ -110,32 +117,29 @@ impl Shared {
         options: &FetchOptions,
     ) -> Result<Credentials, Option<Arc<Entry>>> {
         let now = self.settings.clock.now();
-        if self.settings.reuse_when.is_none() {
-            // The common case, and the fast one: no count is touched that another thread touches.
-            let found = self.fronts.find(partition, options, |entry, credentials| {
-                if entry.freshness.reusable.contains(entry.age(now)) {
-                    Ok(credentials.clone())
-                } else {
-                    Err(Arc::clone(entry))
-                }
-            });
-            match found {
-                Some(Ok(credentials)) => {
-                    tracing::trace!("token reused");
-                    return Ok(credentials);
-                }
-                Some(Err(stale)) => return Err(Some(stale)),
-                None => {}
-            }
-        }
-        let entry = self.lock().cache.get(self.key(partition, options)).cloned();
-        match entry {
-            Some(entry) if self.is_reusable(&entry, now) => {
+        let has_rule = self.settings.reuse_when.is_some();
+        // The common case, and the fast one: no count is touched that another thread touches. A rule of the application's
+        // has to wait until the front is let go.
+        let found = self.fronts.find(partition, options, |entry, credentials| {
+            let is_reusable = !has_rule && entry.freshness.reusable.contains(entry.age(now));
+            if is_reusable { Ok(credentials.clone()) } else { Err((Arc::clone(entry), credentials.clone())) }
+        });
+        let (entry, credentials) = match found {
+            Some(Ok(credentials)) => {
                 tracing::trace!("token reused");
-                Ok(self.fronts.adopt(&entry))
+                return Ok(credentials);
             }
-            entry => Err(entry),
+            Some(Err((entry, credentials))) => (entry, Some(credentials)),
+            None => {
+                let entry = self.lock().cache.get(self.key(partition, options)).cloned();
+                (entry.ok_or(None)?, None)
+            }
+        };
+        if !self.is_reusable(&entry, now) {
+            return Err(Some(entry));
         }
+        tracing::trace!("token reused");
+        Ok(credentials.unwrap_or_else(|| self.fronts.adopt(&entry)))
     }
 
     /// Runs a rule of the application's, so no lock may be held.
@@ -150,36 +154,42 @@ impl Shared {
 
     pub(crate) fn invalidate(&self, key: KeyRef<'_>) {
         let mut state = self.lock();
-        state.cache.remove(key);
-        let lane = state.lanes.find_mut(key.hash, |(held, _)| key.is(held));
-        let woken = lane.and_then(|(_, lane)| lane.invalidate());
+        let removed = state.cache.remove(key);
+        let woken = state.invalidate_lane(key);
         drop(state);
         self.fronts.drop_dead();
+        drop(removed);
         woken.into_iter().for_each(Waker::wake);
         tracing::debug!("token invalidated");
     }
 
     pub(crate) fn invalidate_all(&self) {
         let mut state = self.lock();
-        state.cache.remove_where(|_| true);
-        let woken: Vec<Waker> = state.lanes.iter_mut().filter_map(|(_, lane)| lane.invalidate()).collect();
+        let removed = state.cache.remove_where(|_| true);
+        let woken: Vec<Waker> = state.lanes.iter_mut().flat_map(|(_, lane)| lane.invalidate()).collect();
         drop(state);
         self.fronts.drop_dead();
+        drop(removed);
         woken.into_iter().for_each(Waker::wake);
         tracing::debug!("all tokens invalidated");
     }
 
     pub(crate) fn invalidate_token(&self, credentials: &Credentials) -> bool {
         let token = credentials.participant_token();
-        let removed = self.lock().cache.remove_where(|entry| entry.credentials.participant_token() == token);
+        let mut state = self.lock();
+        let removed = state.cache.remove_where(|entry| entry.credentials.participant_token() == token);
+        // A call under way was begun before the token was known to be refused, and may give it again.
+        let woken: Vec<Waker> = removed.iter().flat_map(|entry| state.invalidate_lane(entry.key.as_ref())).collect();
+        drop(state);
         self.fronts.drop_dead();
-        tracing::debug!(removed, "token rejected");
-        removed > 0
+        woken.into_iter().for_each(Waker::wake);
+        tracing::debug!(held = !removed.is_empty(), "token rejected");
+        !removed.is_empty()
     }
 
     /// Waits for a call of the provider, a new one or one under way, and gives what comes of it.
     ///
-    /// `stale` is the entry that was judged unfit before: if another one is held by now, it is looked at first.
+    /// `stale` is the entry that the caller has found unfit already.
     pub(crate) async fn load(self: &Arc<Self>, key: Key, ask: Ask, stale: Option<Arc<Entry>>) -> Outcome {
         let key = Arc::new(key);
         let mut seat = match self.take_seat(&key, ask, stale) {
@@ -191,7 +201,7 @@ impl Shared {
             return Err(FetchError::partition_changed());
         }
         match outcome {
-            Err(error) if ask == Ask::Any && !error.is_auth() => self.unexpired(&key, &error).ok_or(error),
+            Err(error) if ask == Ask::Any && !error.is_auth() => self.unexpired(&key).ok_or(error),
             outcome => outcome,
         }
     }
@@ -211,7 +221,7 @@ impl Shared {
                 let caller = CallerId(state.count());
                 let flight = state.with_lane(key, |lane| lane.join(caller, ask));
                 let (shared, key) = (Arc::clone(self), Arc::clone(key));
-                return Ok(Seat { shared, key, flight, caller, call: None, aboard: true });
+                return Ok(Seat { shared, key, flight, caller, timer: None, is_driving: false, is_aboard: true });
             }
             stale = held.cloned();
             drop(state);
@@ -224,23 +234,25 @@ impl Shared {
 
     /// What is held for a key although it should be replaced, if it still joins. A rule of the application's about reuse
     /// is the only one.
-    fn unexpired(&self, key: &Key, error: &FetchError) -> Option<Credentials> {
+    fn unexpired(&self, key: &Key) -> Option<Credentials> {
         if self.settings.reuse_when.is_some() {
             return None;
         }
         let entry = self.lock().cache.get(key.as_ref()).cloned()?;
         let now = self.settings.clock.now();
         entry.freshness.unexpired.contains(entry.age(now)).then(|| {
-            tracing::warn!(error = %Redacted(error), "token provider failed; the token held has not expired and is used");
+            tracing::warn!("token provider failed; the token held has not expired and is used");
             entry.credentials.clone()
         })
     }
 
-    /// Begins a call of the provider.
-    fn begin(&self, key: &Key) -> GuardedCall {
+    /// Begins a call of the provider, unless another has logged in since it was asked for.
+    fn begin(&self, key: &Key) -> Result<GuardedCall, FetchError> {
+        if self.partition() != key.partition {
+            return Err(FetchError::partition_changed());
+        }
         tracing::debug!("token provider called");
-        let call = Arc::clone(&self.provider).call(key.options.clone());
-        Box::pin(guarded(call, self.settings.load_timeout))
+        Ok(GuardedCall::new(Arc::clone(&self.provider).call(key.options.clone())))
     }
 
     /// Judges what a call gave, before anything is locked: this runs code of the application's.
@@ -255,32 +267,15 @@ impl Shared {
                     "token received"
                 );
                 // After a change of partition it is somebody else's, or nobody knows whose.
-                (self.partition() == key.partition).then(|| Receipt {
-                    credentials: credentials.separate(),
-                    now,
-                    freshness,
-                })
+                let receipt = || Receipt { credentials: credentials.separate(), now, freshness };
+                (self.partition() == key.partition).then(receipt)
             }
             Err(error) => {
-                tracing::debug!(error = %Redacted(error), "token provider failed");
+                // What the application's error says may be a secret of its own.
+                tracing::debug!(kind = ?error.kind(), retryable = error.is_retryable(), "token provider failed");
                 None
             }
         }
-    }
-
-    /// Ends a call: what it gave is held, if it may be, and those who waited are woken.
-    fn land(&self, key: &Arc<Key>, flight: FlightId, outcome: Outcome, receipt: Option<Receipt>) {
-        let mut state = self.lock();
-        let landing = state.with_lane(key, |lane| lane.land(flight, outcome));
-        if let (Some(receipt), Some(asked)) = (receipt, landing.keep) {
-            let Receipt { credentials, now, freshness } = receipt;
-            let entry = Entry::new(Key::clone(key), credentials, now, freshness, asked);
-            let tick = self.fronts.settle();
-            state.cache.insert(Arc::new(entry), tick);
-        }
-        drop(state);
-        self.fronts.drop_dead();
-        landing.wake.into_iter().for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -302,49 +297,156 @@ struct Seat {
     key: Arc<Key>,
     flight: FlightId,
     caller: CallerId,
-    /// The call, while this caller drives it.
-    call: Option<GuardedCall>,
-    aboard: bool,
+    /// Every caller has a timer in its own runtime, since nobody knows who else is polled.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The call is out of the flight, in this caller's hands.
+    is_driving: bool,
+    is_aboard: bool,
 }
 
 impl Seat {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
         loop {
-            if let Some(call) = &mut self.call {
-                let Poll::Ready(outcome) = call.as_mut().poll(context) else { return Poll::Pending };
-                self.call = None;
-                let receipt = self.shared.judge(&self.key, &outcome);
-                self.aboard = false;
-                self.shared.land(&self.key, self.flight, outcome.clone(), receipt);
-                return Poll::Ready(outcome);
-            }
-            let (flight, caller) = (self.flight, self.caller);
+            // Nothing of the application's runs under the lock, and that may include making and dropping wakers.
+            let waker = context.waker().clone();
+            let deadline = self.shared.settings.load_timeout.and_then(deadline_after);
             let mut state = self.shared.lock();
-            let now = Asked(state.count());
-            let turn = state.with_lane(&self.key, |lane| lane.turn(flight, caller, || context.waker().clone(), now));
+            let now = Beginning { asked: Asked(state.count()), deadline };
+            let turn = state.with_lane(&self.key, |lane| lane.turn(self.flight, self.caller, waker, now));
             drop(state);
-            match turn {
+            match turn.0 {
                 Turn::Landed(outcome) => {
-                    self.aboard = false;
+                    self.is_aboard = false;
                     return Poll::Ready(outcome);
                 }
-                Turn::Pilot(call) => self.call = Some(call.unwrap_or_else(|| self.shared.begin(&self.key))),
-                Turn::Wait => return Poll::Pending,
+                Turn::Wait { deadline } => return self.wait(deadline, context),
+                Turn::Drive { call, deadline } => match self.drive(call) {
+                    Driven::Done(outcome) => return Poll::Ready(outcome),
+                    Driven::Parked => return self.wait(deadline, context),
+                    Driven::Refused => {}
+                },
             }
         }
+    }
+
+    /// Polls the call, and gives it back if it is not done.
+    fn drive(&mut self, call: Option<GuardedCall>) -> Driven {
+        self.is_driving = true;
+        let mut call = match call.map_or_else(|| self.shared.begin(&self.key), Ok) {
+            Ok(call) => call,
+            Err(error) => return Driven::Done(self.land(Err(error))),
+        };
+        // All aboard are woken when it can go on, so that it does not depend on this one being polled again.
+        let progress = Waker::from(Arc::new(Progress {
+            shared: Arc::downgrade(&self.shared),
+            key: Arc::clone(&self.key),
+            flight: self.flight,
+        }));
+        match pin!(&mut call).poll(&mut Context::from_waker(&progress)) {
+            Poll::Ready(outcome) => Driven::Done(self.land(outcome)),
+            Poll::Pending => {
+                let (flight, caller) = (self.flight, self.caller);
+                let parking = self.shared.lock().with_lane(&self.key, |lane| lane.park(flight, caller, call));
+                self.is_driving = false;
+                parking.wake.into_iter().for_each(Waker::wake);
+                if parking.refused.is_some() { Driven::Refused } else { Driven::Parked }
+            }
+        }
+    }
+
+    /// Waits to be woken, but not beyond the time that a call may take.
+    fn wait(&mut self, deadline: Option<std::time::Instant>, context: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(deadline) = deadline else { return Poll::Pending };
+        if self.timer.is_none() {
+            if tokio::runtime::Handle::try_current().is_err() {
+                return Poll::Pending;
+            }
+            self.timer = Some(Box::pin(sleep_until(Instant::from_std(deadline))));
+        }
+        let is_over = self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready());
+        if !is_over {
+            return Poll::Pending;
+        }
+        let timeout = self.shared.settings.load_timeout.unwrap_or_default();
+        Poll::Ready(self.land(Err(FetchError::timeout(timeout))))
+    }
+
+    /// Ends the flight with an outcome: what was received is held, if it may be, and those who wait are woken.
+    fn land(&mut self, outcome: Outcome) -> Outcome {
+        // A panic in here, of a clock or a partition, must not leave the others waiting.
+        let judged = catch_unwind(AssertUnwindSafe(|| self.shared.judge(&self.key, &outcome)));
+        let (outcome, receipt) = match judged {
+            Ok(receipt) => (outcome, receipt),
+            Err(_) => (Err(FetchError::panicked()), None),
+        };
+        self.is_aboard = false;
+        let (flight, caller, shared) = (self.flight, self.caller, &self.shared);
+        let mut state = shared.lock();
+        let landing = state.with_lane(&self.key, |lane| lane.land(flight, caller, outcome.clone()));
+        let mut given_up = Vec::new();
+        if let (Some(receipt), Some(asked)) = (receipt, landing.keep) {
+            let Receipt { credentials, now, freshness } = receipt;
+            let entry = Entry::new(Key::clone(&self.key), credentials, now, freshness, asked);
+            given_up = state.cache.insert(Arc::new(entry), shared.fronts.settle());
+        }
+        drop(state);
+        landing.wake.into_iter().for_each(Waker::wake);
+        if !given_up.is_empty() {
+            shared.fronts.drop_dead();
+        }
+        outcome
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if !self.aboard {
+        if !self.is_aboard {
             return;
         }
-        let (flight, caller, call) = (self.flight, self.caller, self.call.take());
-        let Departure { wake, abandoned } =
-            self.shared.lock().with_lane(&self.key, |lane| lane.leave(flight, caller, call));
-        // Outside of the lock: dropping a call runs code of the application's.
-        drop(abandoned);
-        wake.into_iter().for_each(Waker::wake);
+        let (flight, caller, was_driving) = (self.flight, self.caller, self.is_driving);
+        let departure = self.shared.lock().with_lane(&self.key, |lane| lane.leave(flight, caller, was_driving));
+        // First the others: dropping a call runs code of the application's, which may panic.
+        departure.wake.into_iter().for_each(Waker::wake);
+        drop(departure.abandoned);
     }
+}
+
+/// What came of driving a call.
+enum Driven {
+    /// It is over, and the caller off the flight.
+    Done(Outcome),
+    /// It goes on, with whoever is polled next.
+    Parked,
+    /// The flight has landed meanwhile.
+    Refused,
+}
+
+/// Wakes all who are aboard a flight.
+struct Progress {
+    shared: Weak<Shared>,
+    key: Arc<Key>,
+    flight: FlightId,
+}
+
+impl Wake for Progress {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let woken = {
+            let mut state = shared.lock();
+            let key = Key::as_ref(&self.key);
+            let lane = state.lanes.find_mut(key.hash, |(held, _)| key.is(held));
+            lane.map_or_else(Vec::new, |(_, lane)| lane.progress(self.flight))
+        };
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The moment when a call that begins now has taken too long; none if that is beyond all time.
+#[expect(clippy::disallowed_methods, reason = "tokio's clock, for tokio's timers")]
+fn deadline_after(timeout: Duration) -> Option<std::time::Instant> {
+    Instant::now().into_std().checked_add(timeout)
 }

@@ -30,7 +30,7 @@ pub struct FetchOptions {
     participant_identity: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "non_empty")]
     participant_metadata: Option<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
     participant_attributes: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "non_empty")]
     agent_name: Option<String>,
@@ -40,6 +40,10 @@ pub struct FetchOptions {
     deployment: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "non_empty_config")]
     room_config: Option<RoomConfiguration>,
+}
+
+fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

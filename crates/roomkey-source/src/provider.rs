@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::credentials::Credentials;
 use crate::options::FetchOptions;
+use crate::redact::Redacted;
 
 /// Any error, as token functions give it. `?` turns every error into one.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -16,11 +17,14 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// Makes tokens for a [`TokenSource`](crate::TokenSource): asks the application's backend, or mints.
 ///
 /// A provider with state and a name is a type that implements this; a function is
-/// [`TokenSource::custom`](crate::TokenSource::custom). It needs no cache, no lock and no timeout of its own, since the
-/// source has them: for equal options it is not called twice at once, and not at all while a token can be reused.
+/// [`TokenSource::custom`](crate::TokenSource::custom). It needs no cache and no timeout of its own, since the source has
+/// them: it is not called while a token can be reused, and those who fetch for equal options share one call. Two calls for
+/// equal options run at once only where the older one will not do: for a
+/// [`fetch_fresh`](crate::TokenSource::fetch_fresh), after an invalidation, and for another partition.
 ///
-/// The future of a call may be dropped half-way, and may be polled by one task after the other: when the task that began
-/// the call goes away, another that waits for the same token goes on with it.
+/// The future of a call may be dropped half-way, and may be polled by one task after the other: any task that waits for the
+/// token goes on with it. A provider that fetches from its own source for the options that it was called with waits for
+/// itself, until its timeout.
 ///
 /// ```
 /// use roomkey_source::{BoxError, Credentials, FetchOptions, TokenProvider, TokenSource};
@@ -46,6 +50,12 @@ pub trait TokenProvider: Send + Sync + 'static {
     ///
     /// Any error at all. A provider that knows whether asking again can help says so with a [`ProviderError`].
     fn fetch(&self, options: &FetchOptions) -> impl Future<Output = Result<Credentials, BoxError>> + Send;
+}
+
+impl<P: TokenProvider> TokenProvider for Arc<P> {
+    fn fetch(&self, options: &FetchOptions) -> impl Future<Output = Result<Credentials, BoxError>> + Send {
+        (**self).fetch(options)
+    }
 }
 
 /// A token function as a [`TokenProvider`], for [`TokenSource::builder`](crate::TokenSource::builder).
@@ -105,8 +115,9 @@ impl<P: TokenProvider> DynProvider for P {
 
 /// An error of a token function that says what kind of failure it is.
 ///
-/// The source finds it wherever it stands in the chain of causes, and answers
-/// [`FetchError::is_retryable`](crate::FetchError::is_retryable) and [`is_auth`](crate::FetchError::is_auth) from it.
+/// The source finds it in the chain of causes, and answers
+/// [`FetchError::is_retryable`](crate::FetchError::is_retryable) and [`is_auth`](crate::FetchError::is_auth) from it. An
+/// error of `anyhow` hides the type of what it was made from, so make the `ProviderError` last, from the `anyhow::Error`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -117,7 +128,6 @@ impl<P: TokenProvider> DynProvider for P {
 ///     Err(ProviderError::transient("the backend is restarting").with_retry_after(Duration::from_secs(2)).into())
 /// });
 /// ```
-#[derive(Debug)]
 pub struct ProviderError {
     class: FailureClass,
     retry_after: Option<Duration>,
@@ -139,8 +149,8 @@ impl ProviderError {
         Self { class: FailureClass::Transient, retry_after: None, cause: cause.into() }
     }
 
-    /// The caller may not have a token: not logged in, no longer allowed. No token that the source still holds is given
-    /// out in place of one.
+    /// The caller may not have a token: not logged in, no longer allowed. The fetch fails, where it would otherwise be given
+    /// a token that is held and has not expired. What is held stays: to have it forgotten is up to the application.
     #[must_use]
     pub fn auth(cause: impl Into<BoxError>) -> Self {
         Self { class: FailureClass::Auth, retry_after: None, cause: cause.into() }
@@ -165,6 +175,17 @@ impl ProviderError {
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+}
+
+/// Shows the text of the cause with everything cut out that looks like a JWT.
+impl fmt::Debug for ProviderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderError")
+            .field("class", &self.class)
+            .field("retry_after", &self.retry_after)
+            .field("cause", &Redacted(&*self.cause))
+            .finish()
     }
 }
 

@@ -1,45 +1,46 @@
-//! One call of a provider, with what can go wrong in it turned into an error.
+//! One call of a provider, whose panic is an error.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::credentials::Credentials;
 use crate::error::FetchError;
 use crate::provider::ProviderCall;
 
-/// A call whose panic is an error, and that ends.
-pub(crate) type GuardedCall = Pin<Box<dyn Future<Output = Result<Credentials, FetchError>> + Send>>;
+/// A call of a provider. It panics neither when it is polled nor when it is polled again.
+pub(crate) struct GuardedCall(Option<ProviderCall>);
 
-/// Guards a call against panics, and against taking longer than `timeout`.
-///
-/// The timer is tokio's; where no tokio runtime runs there is none.
-pub(crate) async fn guarded(call: ProviderCall, timeout: Option<Duration>) -> Result<Credentials, FetchError> {
-    let call = catch_panic(call);
-    match timeout {
-        Some(timeout) if tokio::runtime::Handle::try_current().is_ok() => {
-            tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| Err(FetchError::timeout(timeout)))
+impl GuardedCall {
+    pub(crate) fn new(call: ProviderCall) -> Self {
+        Self(Some(call))
+    }
+
+    /// The same, given up after `timeout`. The timer is tokio's; where no tokio runtime runs there is none.
+    pub(crate) async fn within(self, timeout: Duration) -> Result<Credentials, FetchError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return self.await;
         }
-        _ => call.await,
+        tokio::time::timeout(timeout, self).await.unwrap_or_else(|_| Err(FetchError::timeout(timeout)))
     }
 }
 
-async fn catch_panic(call: ProviderCall) -> Result<Credentials, FetchError> {
-    let mut call = Some(call);
-    let result = poll_fn(|context| {
-        let Some(running) = call.as_mut() else { return Poll::Pending };
-        // The future is dropped after a panic, so that nobody sees what it left half done.
-        let polled = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context)));
+impl Future for GuardedCall {
+    type Output = Result<Credentials, FetchError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // The call is dropped when it is over or has panicked, so that nobody sees what it left half done.
+        let Some(call) = self.0.as_mut() else { return Poll::Ready(Err(FetchError::panicked())) };
+        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)));
+        if !matches!(polled, Ok(Poll::Pending)) {
+            self.0 = None;
+        }
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(FetchError::provider)),
-            Err(_) => {
-                call = None;
-                Poll::Ready(Err(FetchError::panicked()))
-            }
+            Err(_) => Poll::Ready(Err(FetchError::panicked())),
         }
-    });
-    result.await
+    }
 }

@@ -121,8 +121,8 @@ impl TokenSource {
     /// If the provider fails and a token is held that has only entered the last part of its life, that token is given,
     /// unless the provider says that the caller was [refused](crate::ProviderError::auth).
     ///
-    /// Dropping the future takes its caller out. A call of the provider goes on as long as one caller waits for it,
-    /// whoever began it, and is dropped with the last.
+    /// Dropping the future takes its caller out. A call of the provider goes on while one of those who wait for it is
+    /// polled, whoever began it, and is dropped with the last of them.
     ///
     /// # Errors
     ///
@@ -143,8 +143,8 @@ impl TokenSource {
     /// Gives new credentials for these options, and holds them in place of the old ones: for a token that was refused
     /// although it has not expired.
     ///
-    /// It is strict: the provider is called after this was, and no result of an earlier call is given. Many callers at
-    /// once share a call that begins after they came, which is the second call at the latest.
+    /// It is strict: the provider is called after this was, and no result of an earlier call is given. Many callers at once
+    /// make two calls: the first one for who came first, and a second one, after it, for all who came during it.
     ///
     /// Dropping the future does what it does for [`fetch`](Self::fetch).
     ///
@@ -166,8 +166,8 @@ impl TokenSource {
         self.0.cached(self.0.key(partition.as_ref(), options))
     }
 
-    /// Forgets what is held for these options. A call under way still serves those who wait for it, but what it gives is
-    /// not held, and who comes later does not get it.
+    /// Forgets what is held for these options, for who is logged in now. A call under way still serves those who wait for
+    /// it, but what it gives is not held, and who comes later does not get it.
     pub fn invalidate(&self, options: &FetchOptions) {
         let partition = self.0.partition();
         self.0.invalidate(self.0.key(partition.as_ref(), options));
@@ -179,7 +179,8 @@ impl TokenSource {
     }
 
     /// Forgets these credentials where they are still what is held, and says whether they were: for a token that was
-    /// refused, while another task may already have fetched a better one, which stays.
+    /// refused, while another task may already have fetched a better one, which stays. Where they were, it is an
+    /// [`invalidate`](Self::invalidate) of their options: a call under way may give the same token again.
     pub fn invalidate_token(&self, credentials: &Credentials) -> bool {
         self.0.invalidate_token(credentials)
     }

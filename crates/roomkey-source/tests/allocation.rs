@@ -26,9 +26,11 @@ fn a_hit_allocates_nothing() {
     let who: Arc<str> = "alice".into();
     let plain = Backend::numbered().source(&clock());
     let partitioned = Backend::numbered().builder().clock(clock()).partition(move || Arc::clone(&who)).build();
+    let ruled = Backend::numbered().builder().clock(clock()).reuse_when(|_| true).build();
+    // As many as a thread's front holds.
     let options: Vec<FetchOptions> =
-        (0..8).map(|number| room(&number.to_string()).with_participant_attribute("k", "v")).collect();
-    for source in [&plain, &partitioned] {
+        (0..16).map(|number| room(&number.to_string()).with_participant_attribute("k", "v")).collect();
+    for source in [&plain, &partitioned, &ruled] {
         for options in options.iter().chain(&options) {
             fetch_now(source, options);
         }

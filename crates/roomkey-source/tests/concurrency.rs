@@ -147,6 +147,80 @@ async fn when_all_callers_go_away_the_call_is_dropped_and_the_next_fetch_works()
     assert_eq!(backend.calls(), 2);
 }
 
+/// Case 23: the first caller stays, but nobody polls it any more, as in a `select!` that went on with another branch.
+#[tokio::test]
+async fn a_fetch_that_was_begun_and_is_not_polled_holds_nobody_up() {
+    let backend = Backend::numbered();
+    let gate = backend.gate();
+    let source = backend.source(&clock());
+    let options = room("a");
+    let mut begun = std::pin::pin!(source.fetch(&options));
+    tokio::select! {
+        biased;
+        _ = &mut begun => unreachable!("the backend has not answered"),
+        () = std::future::ready(()) => {}
+    }
+    let other = spawn_fetch(&source, room("a"));
+    settle().await;
+    gate.add_permits(1);
+    assert_eq!(id(&other.await.unwrap().unwrap()), "1");
+    assert_eq!(id(&source.fetch(&options).await.unwrap()), "1");
+    assert_eq!(id(&begun.await.unwrap()), "1", "and it has its result when it is polled again");
+    assert_eq!(backend.calls(), 1);
+}
+
+/// Case 35: the same, and the call hangs.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_call_that_nobody_else_polls_has_a_timeout_of_their_own() {
+    let backend = Backend::numbered();
+    backend.gate();
+    let source = backend.source(&clock());
+    let options = room("a");
+    let mut begun = std::pin::pin!(source.fetch(&options));
+    tokio::select! {
+        biased;
+        _ = &mut begun => unreachable!("the backend has not answered"),
+        () = std::future::ready(()) => {}
+    }
+    assert_eq!(source.fetch(&options).await.unwrap_err().kind(), FetchErrorKind::Timeout);
+    assert_eq!(begun.await.unwrap_err().kind(), FetchErrorKind::Timeout);
+    assert_eq!(backend.calls(), 1);
+}
+
+/// Case 23, across runtimes.
+#[test]
+fn a_call_goes_on_when_the_runtime_in_which_it_was_begun_is_gone() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let backend = Backend::numbered();
+    let gate = backend.gate();
+    let source = backend.source(&clock());
+    let (first, second) = (runtime(), runtime());
+    begin_in(&first, &source);
+    let waiter = begin_in(&second, &source);
+    drop(first);
+    gate.add_permits(1);
+    assert_eq!(id(&second.block_on(waiter).unwrap().unwrap()), "1");
+    assert_eq!(backend.calls(), 1);
+
+    // A provider that is tied to its runtime fails with it, and does no more harm than that.
+    let tied = TokenSource::custom(|_| async {
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        Ok(Credentials::new("wss://example", "too late"))
+    });
+    let third = runtime();
+    begin_in(&third, &tied);
+    let waiter = begin_in(&second, &tied);
+    drop(third);
+    assert_eq!(second.block_on(waiter).unwrap().unwrap_err().kind(), FetchErrorKind::Provider);
+}
+
+fn begin_in(runtime: &tokio::runtime::Runtime, source: &TokenSource) -> Fetch {
+    let _entered = runtime.enter();
+    let fetch = spawn_fetch(source, room("a"));
+    runtime.block_on(settle());
+    fetch
+}
+
 /// Case 24.
 #[tokio::test]
 async fn a_panic_of_the_provider_is_an_error_for_all_and_harms_nothing() {
@@ -345,7 +419,8 @@ async fn a_provider_of_ones_own_works_on_many_threads() {
 
     fn is_usable_anywhere<T: Clone + Send + Sync + 'static>(_: &T) {}
 
-    let source = TokenSource::builder(Mint(AtomicUsize::new(0))).clock(clock()).build();
+    let mint = Arc::new(Mint(AtomicUsize::new(0)));
+    let source = TokenSource::builder(Arc::clone(&mint)).clock(clock()).build();
     is_usable_anywhere(&source);
     is_usable_anywhere(&source.bind(room("a")));
     let mut tasks = JoinSet::new();
@@ -357,6 +432,61 @@ async fn a_provider_of_ones_own_works_on_many_threads() {
         let (number, credentials) = done.unwrap();
         assert_eq!(room_of(&credentials), number.to_string());
     }
+    assert_eq!(mint.0.load(Ordering::SeqCst), 10, "one call a room");
+}
+
+/// Many threads, and everything at once: whatever comes of it, it is of the right room, not older than what was
+/// invalidated before, and it comes.
+#[test]
+fn threads_that_do_everything_at_once_get_what_they_may_get() {
+    let backend = Backend::numbered();
+    let source = backend.builder().clock(clock()).capacity(3).build();
+    // By room, the call before which everything has been invalidated.
+    let floors: Arc<Vec<AtomicUsize>> = Arc::new((0..5).map(|_| AtomicUsize::new(0)).collect());
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let (source, backend, floors) = (source.clone(), backend.clone(), Arc::clone(&floors));
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                let mut random = fastrand::Rng::with_seed(seed);
+                for _ in 0..2_000 {
+                    let number = random.usize(..5);
+                    let options = room(&number.to_string());
+                    let floor = floors[number].load(Ordering::SeqCst);
+                    let before = backend.calls();
+                    let fetched = match random.u8(..10) {
+                        0 => {
+                            source.invalidate(&options);
+                            floors[number].fetch_max(before, Ordering::SeqCst);
+                            continue;
+                        }
+                        1 => {
+                            source.invalidate_all();
+                            for floor in floors.iter() {
+                                floor.fetch_max(before, Ordering::SeqCst);
+                            }
+                            continue;
+                        }
+                        2 => {
+                            // Begun, polled once, and dropped.
+                            let mut fetch = std::pin::pin!(source.fetch(&options));
+                            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                            let _ = fetch.as_mut().poll(&mut context);
+                            continue;
+                        }
+                        3 => {
+                            let credentials = runtime.block_on(source.fetch_fresh(&options)).unwrap();
+                            assert!(id(&credentials).parse::<usize>().unwrap() > before, "a fresh one is newer");
+                            credentials
+                        }
+                        _ => runtime.block_on(source.fetch(&options)).unwrap(),
+                    };
+                    assert_eq!(room_of(&fetched), number.to_string());
+                    assert!(id(&fetched).parse::<usize>().unwrap() > floor, "from before an invalidation");
+                }
+            });
+        }
+    });
 }
 
 /// Case 50, the other runtime, and none.
@@ -374,7 +504,8 @@ fn a_source_works_on_a_current_thread_runtime_and_outside_of_any() {
     assert!(fetch.as_mut().poll(&mut context).is_ready());
 }
 
-/// Case 55: ten thousand wait for one answer, and ten thousand others don't wait for a hung one.
+/// Case 55: ten thousand wait for one answer, and ten thousand others don't wait for a hung one. That it takes no time
+/// here means that nobody waits for a timer; how long it really takes is a benchmark.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_wake_with_the_answer_and_ten_thousand_others_wait_for_no_one() {
     let backend = Backend::numbered();

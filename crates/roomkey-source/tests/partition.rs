@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use roomkey_source::{Credentials, FetchErrorKind, FetchOptions, TokenSource, provider_fn};
@@ -93,6 +94,76 @@ async fn a_token_under_way_when_another_logs_in_goes_to_nobody() {
     assert_eq!(user_of(&bobs.await.unwrap().unwrap()), "bob");
     login.switch_to("alice");
     assert_eq!(source.cached(&room("a")), None, "it may have been either's");
+}
+
+#[tokio::test]
+async fn neither_a_fresh_fetch_nor_a_failed_one_gives_a_token_of_before_the_switch() {
+    let (login, backend) = (Login::new("alice"), Backend::numbered());
+    let source = login.source(&backend);
+    source.fetch(&room("a")).await.unwrap();
+    for answer_is_a_token in [true, false] {
+        if !answer_is_a_token {
+            backend.fail();
+        }
+        let gate = backend.gate();
+        let fresh = {
+            let source = source.clone();
+            tokio::spawn(async move { source.fetch_fresh(&room("a")).await })
+        };
+        settle().await;
+        login.switch_to("bob");
+        gate.add_permits(1);
+        assert_eq!(fresh.await.unwrap().unwrap_err().kind(), FetchErrorKind::PartitionChanged);
+        backend.open();
+        login.switch_to("alice");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_waited_for_its_turn_is_not_begun_for_who_has_logged_out() {
+    let (login, backend) = (Login::new("alice"), Backend::numbered());
+    let source = login.source(&backend);
+    let gate = backend.gate();
+    let fresh = |source: &TokenSource| {
+        let source = source.clone();
+        tokio::spawn(async move { source.fetch_fresh(&room("a")).await })
+    };
+    let (first, queued) = (fresh(&source), fresh(&source));
+    settle().await;
+    login.switch_to("bob");
+    gate.add_permits(1);
+    for fetch in [first, queued] {
+        assert_eq!(fetch.await.unwrap().unwrap_err().kind(), FetchErrorKind::PartitionChanged);
+    }
+    assert_eq!(backend.calls(), 1, "nobody asks for Alice with Bob's login");
+}
+
+#[tokio::test]
+async fn a_panic_of_the_partition_leaves_nobody_waiting() {
+    let backend = Backend::numbered();
+    let gate = backend.gate();
+    let panics = Arc::new(AtomicBool::new(false));
+    let source = {
+        let panics = Arc::clone(&panics);
+        let who = move || {
+            assert!(!panics.load(Ordering::SeqCst), "the partition panics, and the test goes on");
+            "alice"
+        };
+        backend.builder().partition(who).build()
+    };
+    let fetches = [room("a"), room("a")].map(|options| {
+        let source = source.clone();
+        tokio::spawn(async move { source.fetch(&options).await })
+    });
+    settle().await;
+    panics.store(true, Ordering::SeqCst);
+    gate.add_permits(1);
+    for fetch in fetches {
+        assert!(fetch.await.is_err_and(|error| error.is_panic()), "each asks who is logged in");
+    }
+    panics.store(false, Ordering::SeqCst);
+    backend.open();
+    assert!(source.fetch(&room("a")).await.is_ok());
 }
 
 #[tokio::test]

@@ -41,8 +41,10 @@ fn options_serialize_flat_with_the_names_of_the_wire_and_come_back_equal() {
     assert_eq!(hasher.hash_one(&again), hasher.hash_one(&options));
 
     assert_eq!(serde_json::to_value(FetchOptions::new()).unwrap(), json!({}));
-    let empty: FetchOptions =
-        serde_json::from_value(json!({"room_name": "", "agent_name": null, "room_config": {}, "x": 1})).unwrap();
+    let empty: FetchOptions = serde_json::from_value(
+        json!({"room_name": "", "agent_name": null, "participant_attributes": null, "room_config": {}, "x": 1}),
+    )
+    .unwrap();
     assert_eq!(empty, FetchOptions::new());
 }
 

@@ -1,6 +1,6 @@
 //! Every interleaving of three callers, walked through.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::*;
 
@@ -8,15 +8,17 @@ use super::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Caller {
     Away,
-    /// On a flight since a moment, woken or not.
+    /// On a flight since a moment; woken, so that it is going to be polled, or not.
     Aboard {
+        id: CallerId,
         flight: FlightId,
         ask: Ask,
         since: u64,
         woken: bool,
     },
-    /// Driving the call that was begun at that moment.
-    Pilot {
+    /// Polling the call that was begun at that moment.
+    Driving {
+        id: CallerId,
         flight: FlightId,
         ask: Ask,
         since: u64,
@@ -33,24 +35,33 @@ type Outcome = Result<u64, &'static str>;
 struct World {
     lane: Lane<u64, usize, Outcome>,
     callers: [Caller; 3],
+    arrivals: u64,
     /// The moment of the last event; a call's number is the moment at which it was begun.
     now: u64,
     invalidated: Option<u64>,
     invalidations_left: u8,
     /// The token that is kept, by its call.
     cached: Option<u64>,
-    /// Calls that were begun and neither ended nor dropped.
-    calls: Vec<u64>,
+    /// Calls that were begun and neither ended nor dropped, and whether each can go on.
+    calls: BTreeMap<u64, bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Join(usize, Ask),
+    /// A caller is polled, woken or not.
     Turn(usize),
     Drop(usize),
+    /// The call that this caller drives is not done.
+    Pending(usize),
     Complete(usize),
     Fail(usize),
+    /// Driving the call ends in a panic that nobody caught.
     Panic(usize),
+    /// The time for the call that this caller waits for is over.
+    Expire(usize),
+    /// What this flight's call waits for has come.
+    Progress(FlightId),
     Invalidate,
 }
 
@@ -59,36 +70,39 @@ impl World {
         Self {
             lane: Lane::default(),
             callers: [Caller::Away; 3],
+            arrivals: 0,
             now: 0,
             invalidated: None,
-            invalidations_left: 2,
+            invalidations_left: 1,
             cached: None,
-            calls: Vec::new(),
+            calls: BTreeMap::new(),
         }
     }
 
     /// The same world with its moments numbered from 0: only their order counts, and most paths meet again.
     fn ranked(mut self) -> Self {
         let mut moments: Vec<&mut u64> = vec![&mut self.now];
-        moments.extend(self.calls.iter_mut());
         moments.extend(self.invalidated.as_mut());
         moments.extend(self.cached.as_mut());
         for caller in &mut self.callers {
             match caller {
                 Caller::Aboard { since, .. } => moments.push(since),
-                Caller::Pilot { since, call, .. } => moments.extend([since, call]),
+                Caller::Driving { since, call, .. } => moments.extend([since, call]),
                 Caller::Away | Caller::Done => {}
             }
         }
         for flight in &mut self.lane.flights {
-            moments.extend(flight.asked.as_mut().map(|asked| &mut asked.0));
+            moments.extend(flight.begun.as_mut().map(|begun| &mut begun.asked.0));
             moments.extend(flight.parked.as_mut());
             moments.extend(flight.landed.as_mut().and_then(|outcome| outcome.as_mut().ok()));
         }
-        let order: BTreeSet<u64> = moments.iter().map(|moment| **moment).collect();
+        let mut order: BTreeSet<u64> = moments.iter().map(|moment| **moment).collect();
+        order.extend(self.calls.keys());
+        let rank = |moment: u64| order.range(..moment).count() as u64;
         for moment in moments {
-            *moment = order.range(..*moment).count() as u64;
+            *moment = rank(*moment);
         }
+        self.calls = self.calls.iter().map(|(call, ready)| (rank(*call), *ready)).collect();
         self
     }
 
@@ -96,19 +110,28 @@ impl World {
         let mut events = Vec::new();
         for (index, caller) in self.callers.iter().enumerate() {
             match caller {
+                // In the order of their numbers: nothing else tells them apart.
+                Caller::Away if self.callers[..index].contains(&Caller::Away) => {}
                 Caller::Away => events.extend([Event::Join(index, Ask::Any), Event::Join(index, Ask::Fresh)]),
-                Caller::Aboard { woken, .. } => {
-                    events.push(Event::Drop(index));
-                    if *woken {
-                        events.push(Event::Turn(index));
+                Caller::Aboard { flight, .. } => {
+                    events.extend([Event::Drop(index), Event::Turn(index)]);
+                    let flight = self.lane.flight(*flight).unwrap();
+                    if flight.begun.is_some() && flight.landed.is_none() {
+                        events.push(Event::Expire(index));
                     }
                 }
-                Caller::Pilot { .. } => {
-                    events.extend([Event::Drop(index), Event::Complete(index), Event::Fail(index), Event::Panic(index)])
-                }
+                Caller::Driving { .. } => events.extend([
+                    Event::Pending(index),
+                    Event::Complete(index),
+                    Event::Fail(index),
+                    Event::Panic(index),
+                ]),
                 Caller::Done => {}
             }
         }
+        events.extend(
+            self.lane.flights.iter().filter(|flight| flight.begun.is_some()).map(|flight| Event::Progress(flight.id)),
+        );
         if self.invalidations_left > 0 {
             events.push(Event::Invalidate);
         }
@@ -119,23 +142,59 @@ impl World {
         self.now += 1;
         match event {
             Event::Join(index, ask) => {
-                let flight = self.lane.join(CallerId(index as u64), ask);
-                self.callers[index] = Caller::Aboard { flight, ask, since: self.now, woken: true };
+                let id = CallerId(self.arrivals);
+                self.arrivals += 1;
+                let flight = self.lane.join(id, ask);
+                self.callers[index] = Caller::Aboard { id, flight, ask, since: self.now, woken: true };
             }
             Event::Turn(index) => self.turn(index),
-            Event::Drop(index) => self.leave(index),
+            Event::Drop(index) => {
+                let Caller::Aboard { id, flight, .. } = self.callers[index] else { unreachable!() };
+                self.leave(index, flight, id, false);
+            }
+            Event::Pending(index) => {
+                let Caller::Driving { id, flight, ask, since, call } = self.callers[index] else { unreachable!() };
+                // Until it is polled again it counts as woken only if it is woken.
+                self.callers[index] = Caller::Aboard { id, flight, ask, since, woken: self.was_woken(index) };
+                let parking = self.lane.park(flight, id, call);
+                self.wake(parking.wake);
+                if parking.refused.is_some() {
+                    self.calls.remove(&call);
+                    self.turn(index);
+                }
+            }
             Event::Complete(index) => {
-                let Caller::Pilot { flight, ask, since, call } = self.callers[index] else { unreachable!() };
-                let kept = self.land(index, flight, call, Ok(call));
+                let Caller::Driving { ask, since, call, .. } = self.callers[index] else { unreachable!() };
+                let kept = self.land(index, Ok(call));
+                self.calls.remove(&call);
                 self.check_result(ask, since, Ok(call));
-                if kept && self.cached.is_none_or(|cached| cached < call) {
+                if kept == Some(Asked(call)) && self.cached.is_none_or(|cached| cached < call) {
                     self.cached = Some(call);
                 }
             }
-            Event::Fail(index) | Event::Panic(index) => {
-                let Caller::Pilot { flight, call, .. } = self.callers[index] else { unreachable!() };
-                let failure = if matches!(event, Event::Fail(_)) { "failed" } else { "panicked" };
-                self.land(index, flight, call, Err(failure));
+            Event::Fail(index) => {
+                let Caller::Driving { call, .. } = self.callers[index] else { unreachable!() };
+                self.land(index, Err("failed"));
+                self.calls.remove(&call);
+            }
+            Event::Panic(index) => {
+                let Caller::Driving { id, flight, call, .. } = self.callers[index] else { unreachable!() };
+                self.calls.remove(&call);
+                self.leave(index, flight, id, true);
+            }
+            Event::Expire(index) => {
+                self.land(index, Err("took too long"));
+            }
+            Event::Progress(flight) => {
+                let driven = self.callers.iter().find_map(|caller| match caller {
+                    Caller::Driving { flight: of, call, .. } if *of == flight => Some(*call),
+                    Caller::Away | Caller::Aboard { .. } | Caller::Driving { .. } | Caller::Done => None,
+                });
+                if let Some(call) = driven.or_else(|| self.lane.flight(flight).unwrap().parked) {
+                    self.calls.insert(call, true);
+                }
+                let woken = self.lane.progress(flight);
+                self.wake(woken);
             }
             Event::Invalidate => {
                 self.invalidations_left -= 1;
@@ -148,55 +207,61 @@ impl World {
         self.check();
     }
 
+    /// Whether the waker that a caller left with its last turn has been used.
+    fn was_woken(&self, index: usize) -> bool {
+        let (Caller::Aboard { id, flight, .. } | Caller::Driving { id, flight, .. }) = self.callers[index] else {
+            return false;
+        };
+        self.lane.flight(flight).unwrap().callers[&id].is_none()
+    }
+
     fn turn(&mut self, index: usize) {
-        let Caller::Aboard { flight, ask, since, .. } = self.callers[index] else { unreachable!() };
-        self.callers[index] = match self.lane.turn(flight, CallerId(index as u64), || index, Asked(self.now)) {
+        let Caller::Aboard { id, flight, ask, since, .. } = self.callers[index] else { unreachable!() };
+        let now = Beginning { asked: Asked(self.now), deadline: None };
+        self.callers[index] = match self.lane.turn(flight, id, index, now).0 {
             Turn::Landed(result) => {
                 self.check_result(ask, since, result);
                 Caller::Done
             }
-            Turn::Pilot(call) => {
-                let call = call.unwrap_or_else(|| {
-                    self.calls.push(self.now);
-                    self.now
-                });
-                Caller::Pilot { flight, ask, since, call }
+            Turn::Drive { call, .. } => {
+                let call = call.unwrap_or(self.now);
+                // Whatever has come is seen by this poll.
+                self.calls.insert(call, false);
+                Caller::Driving { id, flight, ask, since, call }
             }
-            Turn::Wait => Caller::Aboard { flight, ask, since, woken: false },
+            Turn::Wait { .. } => Caller::Aboard { id, flight, ask, since, woken: false },
         };
     }
 
-    fn leave(&mut self, index: usize) {
-        let (flight, call) = match self.callers[index] {
-            Caller::Aboard { flight, .. } => (flight, None),
-            Caller::Pilot { flight, call, .. } => (flight, Some(call)),
-            Caller::Away | Caller::Done => unreachable!(),
-        };
+    fn leave(&mut self, index: usize, flight: FlightId, id: CallerId, was_driving: bool) {
         self.callers[index] = Caller::Done;
-        let departure = self.lane.leave(flight, CallerId(index as u64), call);
+        let departure = self.lane.leave(flight, id, was_driving);
         self.wake(departure.wake);
-        if let Some(abandoned) = departure.abandoned {
-            self.calls.retain(|call| *call != abandoned);
+        if let Some(call) = departure.abandoned.0 {
+            self.calls.remove(&call);
         }
     }
 
-    /// Returns whether the token may be kept.
-    fn land(&mut self, index: usize, flight: FlightId, call: u64, result: Outcome) -> bool {
+    /// Returns when the call was begun whose token may be kept.
+    fn land(&mut self, index: usize, result: Outcome) -> Option<Asked> {
+        let (Caller::Aboard { id, flight, .. } | Caller::Driving { id, flight, .. }) = self.callers[index] else {
+            unreachable!()
+        };
         self.callers[index] = Caller::Done;
-        self.calls.retain(|under_way| *under_way != call);
-        let landing = self.lane.land(flight, result);
+        let landing = self.lane.land(flight, id, result);
         self.wake(landing.wake);
-        assert!(landing.keep.is_none_or(|asked| asked == Asked(call)), "the call's own number decides which is newer");
-        landing.keep.is_some()
+        if let Some(call) = landing.abandoned {
+            self.calls.remove(&call);
+        }
+        landing.keep
     }
 
     fn wake(&mut self, wakers: impl IntoIterator<Item = usize>) {
         for index in wakers {
             match &mut self.callers[index] {
                 Caller::Aboard { woken, .. } => *woken = true,
-                other @ (Caller::Away | Caller::Pilot { .. } | Caller::Done) => {
-                    panic!("woke caller {index}, which is {other:?}")
-                }
+                Caller::Driving { .. } => {}
+                other @ (Caller::Away | Caller::Done) => panic!("woke caller {index}, which is {other:?}"),
             }
         }
     }
@@ -215,38 +280,50 @@ impl World {
         if let (Some(cached), Some(invalidated)) = (self.cached, self.invalidated) {
             assert!(cached > invalidated, "an invalidated token is kept");
         }
-        // Whoever waits has somebody to wait for.
-        let moving = self
-            .callers
-            .iter()
-            .any(|caller| matches!(caller, Caller::Pilot { .. } | Caller::Aboard { woken: true, .. }));
-        let waiting = self.callers.iter().any(|caller| matches!(caller, Caller::Aboard { .. }));
-        assert!(moving || !waiting, "everybody waits");
-        for (index, caller) in self.callers.iter().enumerate() {
-            let Caller::Aboard { flight, woken: false, .. } = caller else { continue };
-            let somebody = |wanted: FlightId| {
-                self.callers.iter().enumerate().any(|(other, caller)| match caller {
-                    Caller::Pilot { flight, .. } | Caller::Aboard { flight, woken: true, .. } => {
-                        other != index && *flight == wanted
-                    }
-                    Caller::Away | Caller::Aboard { .. } | Caller::Done => false,
-                })
-            };
-            let behind = (self.lane.queued == Some(*flight)).then_some(self.lane.open).flatten();
-            assert!(somebody(*flight) || behind.is_some_and(somebody), "caller {index} waits for nobody");
+        for flight in &self.lane.flights {
+            let aboard: Vec<&Caller> = self.callers.iter().filter(|caller| caller.is_on(flight.id)).collect();
+            assert_eq!(aboard.len(), flight.callers.len());
+            assert!(!aboard.is_empty(), "a flight without callers");
+            let is_driven = aboard.iter().any(|caller| matches!(caller, Caller::Driving { .. }));
+            let somebody_woken = aboard.iter().any(|caller| matches!(caller, Caller::Aboard { woken: true, .. }));
+            let all_woken = aboard.iter().all(|caller| !matches!(caller, Caller::Aboard { woken: false, .. }));
+            if flight.landed.is_some() {
+                assert!(all_woken, "a flight landed, and somebody aboard is not told");
+            } else if self.lane.queued == Some(flight.id) {
+                assert!(self.lane.open.is_some() && flight.begun.is_none(), "queued behind nothing");
+            } else if let Some(call) = flight.parked {
+                assert!(!is_driven);
+                assert!(!self.calls[&call] || somebody_woken, "a call can go on, and nobody is told");
+            } else {
+                assert!(is_driven || somebody_woken, "nobody has the call, and nobody begins it");
+            }
         }
         // A call has exactly one holder, and nobody's call goes on.
-        for call in &self.calls {
-            let piloted =
-                self.callers.iter().filter(|caller| matches!(caller, Caller::Pilot { call: held, .. } if held == call));
+        for call in self.calls.keys() {
+            let driven = self
+                .callers
+                .iter()
+                .filter(|caller| matches!(caller, Caller::Driving { call: held, .. } if held == call));
             let parked = self.lane.flights.iter().filter(|flight| flight.parked == Some(*call));
-            assert_eq!(piloted.count() + parked.count(), 1, "call {call}");
+            assert_eq!(driven.count() + parked.count(), 1, "call {call}");
         }
-        let aboard = self.callers.iter().any(|caller| matches!(caller, Caller::Pilot { .. } | Caller::Aboard { .. }));
-        assert_eq!(self.lane.is_empty(), !aboard);
-        if !aboard {
-            assert!(self.calls.is_empty());
-            assert_eq!((self.lane.open, self.lane.queued), (None, None));
+        if self.lane.is_empty() {
+            assert!(self.calls.is_empty() && (self.lane.open, self.lane.queued) == (None, None));
+        }
+        // Those who take any token, and come while a call is under way that was not invalidated, share it.
+        let calls_of_any =
+            self.lane.flights.iter().filter(|flight| {
+                flight.begun.is_some() && flight.landed.is_none() && !flight.fresh && !flight.is_detached
+            });
+        assert!(calls_of_any.count() <= 1, "two calls where one would do");
+    }
+}
+
+impl Caller {
+    fn is_on(&self, wanted: FlightId) -> bool {
+        match self {
+            Self::Aboard { flight, .. } | Self::Driving { flight, .. } => *flight == wanted,
+            Self::Away | Self::Done => false,
         }
     }
 }
@@ -254,39 +331,69 @@ impl World {
 #[test]
 fn every_interleaving_of_three_callers_keeps_the_promises() {
     let mut seen = HashSet::new();
-    let mut pending = vec![(World::new(), Vec::new())];
+    // Each state with the way to it: the event, and where in this list the state before is.
+    let mut ways: Vec<(Event, usize)> = Vec::new();
+    let mut pending = vec![(World::new(), usize::MAX)];
     let mut ends = 0u32;
-    while let Some((world, path)) = pending.pop() {
-        let events = world.possible();
-        ends += u32::from(events.iter().all(|event| matches!(event, Event::Invalidate)));
-        for event in events {
+    while let Some((world, way)) = pending.pop() {
+        ends += u32::from(world.callers.iter().all(|caller| *caller == Caller::Done));
+        for event in world.possible() {
             let mut next = world.clone();
-            let mut path: Vec<Event> = path.clone();
-            path.push(event);
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| next.apply(event)));
-            assert!(outcome.is_ok(), "after {path:?}");
+            assert!(outcome.is_ok(), "{event:?} after (latest first) {:?}", path(&ways, way));
             let next = next.ranked();
             if seen.insert(next.clone()) {
-                pending.push((next, path));
+                ways.push((event, way));
+                pending.push((next, ways.len() - 1));
             }
         }
     }
     // Enough of them that a change which cuts the walk short is noticed.
-    assert!(seen.len() > 40_000 && ends > 20, "{} states, {ends} ends", seen.len());
+    assert!(seen.len() > 30_000 && ends > 10, "{} states, {ends} ends", seen.len());
 }
 
-/// Three who want any token and no failure: one call.
+fn path(ways: &[(Event, usize)], mut way: usize) -> Vec<Event> {
+    let mut path = Vec::new();
+    while let Some((event, before)) = ways.get(way) {
+        path.push(*event);
+        way = *before;
+    }
+    path
+}
+
+fn at(moment: u64) -> Beginning {
+    Beginning { asked: Asked(moment), deadline: None }
+}
+
+const DRIVE: Turn<(), u8> = Turn::Drive { call: None, deadline: None };
+const WAIT: Turn<(), u8> = Turn::Wait { deadline: None };
+
 #[test]
 fn callers_who_take_any_token_share_one_call() {
     let mut lane = Lane::<(), usize, u8>::default();
     let flights: Vec<_> = (0..3).map(|caller| lane.join(CallerId(caller), Ask::Any)).collect();
-    assert_eq!(lane.turn(flights[0], CallerId(0), || 0, Asked(1)), Turn::Pilot(None));
-    assert_eq!(lane.turn(flights[1], CallerId(1), || 1, Asked(2)), Turn::Wait);
-    assert_eq!(lane.turn(flights[2], CallerId(2), || 2, Asked(3)), Turn::Wait);
-    assert_eq!(lane.land(flights[0], 7), Landing { wake: vec![1, 2], keep: Some(Asked(1)) });
-    assert_eq!(lane.turn(flights[1], CallerId(1), || 1, Asked(4)), Turn::Landed(7));
-    assert_eq!(lane.turn(flights[2], CallerId(2), || 2, Asked(5)), Turn::Landed(7));
+    assert_eq!(lane.turn(flights[0], CallerId(0), 0, at(1)).0, DRIVE);
+    assert_eq!(lane.turn(flights[1], CallerId(1), 1, at(2)).0, WAIT);
+    assert_eq!(lane.turn(flights[2], CallerId(2), 2, at(3)).0, WAIT);
+    let landing = lane.land(flights[0], CallerId(0), 7);
+    assert_eq!((landing.wake, landing.keep), (vec![1, 2], Some(Asked(1))));
+    assert_eq!(lane.turn(flights[1], CallerId(1), 1, at(4)).0, Turn::Landed(7));
+    assert_eq!(lane.turn(flights[2], CallerId(2), 2, at(5)).0, Turn::Landed(7));
     assert!(lane.is_empty());
+}
+
+/// The one who began it need not be polled again.
+#[test]
+fn a_call_is_driven_by_whoever_is_polled() {
+    let mut lane = Lane::<(), usize, u8>::default();
+    let flight = lane.join(CallerId(0), Ask::Any);
+    assert_eq!(lane.turn(flight, CallerId(0), 0, at(1)).0, DRIVE);
+    assert!(lane.park(flight, CallerId(0), ()).wake.is_empty());
+    lane.join(CallerId(1), Ask::Any);
+    assert_eq!(lane.turn(flight, CallerId(1), 1, at(2)).0, Turn::Drive { call: Some(()), deadline: None });
+    assert_eq!(lane.progress(flight), [0, 1]);
+    assert_eq!(lane.turn(flight, CallerId(0), 0, at(3)).0, WAIT, "it is being driven");
+    assert_eq!(lane.park(flight, CallerId(1), ()).wake, [0], "and what has come meanwhile is not lost");
 }
 
 /// Ten who want a fresh token at once: the first call is too early for nine of them, the second for nobody.
@@ -294,13 +401,14 @@ fn callers_who_take_any_token_share_one_call() {
 fn callers_who_want_a_fresh_token_share_two_calls() {
     let mut lane = Lane::<(), usize, u8>::default();
     let first = lane.join(CallerId(0), Ask::Fresh);
-    assert_eq!(lane.turn(first, CallerId(0), || 0, Asked(1)), Turn::Pilot(None));
+    assert_eq!(lane.turn(first, CallerId(0), 0, at(1)).0, DRIVE);
     let others: Vec<_> = (1..10).map(|caller| lane.join(CallerId(caller), Ask::Fresh)).collect();
     assert!(others.iter().all(|flight| *flight == others[0] && *flight != first));
     for caller in 1..10 {
-        assert_eq!(lane.turn(others[0], CallerId(caller), || caller as usize, Asked(2)), Turn::Wait);
+        assert_eq!(lane.turn(others[0], CallerId(caller), caller as usize, at(2)).0, WAIT);
     }
-    assert_eq!(lane.land(first, 1).wake, [1]);
-    assert_eq!(lane.turn(others[0], CallerId(1), || 1, Asked(3)), Turn::Pilot(None));
-    assert_eq!(lane.land(others[0], 2).wake.len(), 8);
+    assert_eq!(lane.land(first, CallerId(0), 1).wake.len(), 9);
+    assert_eq!(lane.turn(others[0], CallerId(1), 1, at(3)).0, DRIVE);
+    assert_eq!(lane.turn(others[0], CallerId(2), 2, at(4)).0, WAIT);
+    assert_eq!(lane.land(others[0], CallerId(1), 2).keep, Some(Asked(3)));
 }
