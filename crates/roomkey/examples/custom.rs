@@ -13,6 +13,7 @@ use std::env;
 use std::time::{Duration, SystemTime};
 
 use backend::Backend;
+use reqwest::StatusCode;
 use roomkey::{BoxError, Credentials, FetchOptions, ProviderError, TokenResponse, TokenSource};
 use roomkey_token::{JoinLimits, Verifier};
 
@@ -84,7 +85,7 @@ async fn main() -> Result<(), BoxError> {
     };
     match keys {
         Some((key, secret)) => {
-            let claims = Verifier::new().with_key(key, secret).verify(new.participant_token(), now())?;
+            let claims = Verifier::new().with_key(key, &secret).verify(new.participant_token(), now())?;
             let grant = claims.check_join(&JoinLimits::default())?;
             println!("verified         as livekit-server would: {} may join {}", claims.identity(), grant.room);
         }
@@ -99,7 +100,11 @@ async fn my_token_backend(http: &reqwest::Client, url: &str, options: &FetchOpti
     let answer = http.post(url).json(&options.to_request()).send().await.map_err(ProviderError::transient)?;
     let answer = match answer.error_for_status() {
         Ok(answer) => answer,
-        Err(error) if error.status().is_some_and(|status| status.is_server_error()) => {
+        Err(error)
+            if error
+                .status()
+                .is_some_and(|status| status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS) =>
+        {
             return Err(ProviderError::transient(error).into());
         }
         Err(error) if matches!(error.status().map(|status| status.as_u16()), Some(401 | 403)) => {
@@ -107,7 +112,7 @@ async fn my_token_backend(http: &reqwest::Client, url: &str, options: &FetchOpti
         }
         Err(error) => return Err(ProviderError::permanent(error).into()),
     };
-    let response: TokenResponse = answer.json().await?;
+    let response: TokenResponse = answer.json().await.map_err(ProviderError::transient)?;
     Ok(Credentials::from(response))
 }
 

@@ -22,7 +22,7 @@ impl TokenProvider for House {
     async fn fetch(&self, options: &FetchOptions) -> Result<Credentials, BoxError> {
         let room = options.room_name().unwrap_or("hall");
         if !self.rooms.contains(room) {
-            return Err(ProviderError::auth(format!("there is no {room} in this house")).into());
+            return Err(ProviderError::permanent(format!("there is no {room} in this house")).into());
         }
         let identity = options.participant_identity().ok_or("a participant identity is needed")?;
         let token = AccessToken::new(identity)
@@ -51,7 +51,7 @@ async fn main() -> Result<(), BoxError> {
             }
             Err(error) => {
                 let why = error.source().and_then(Error::source).map(ToString::to_string).unwrap_or_default();
-                println!("{room}: no token; refused: {}; {why}", error.is_auth());
+                println!("{room}: no token; worth another try: {}; {why}", error.is_retryable());
             }
         }
     }

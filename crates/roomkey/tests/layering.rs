@@ -9,7 +9,8 @@ use serde_json::Value;
 const MAY_DEPEND_ON: [(&str, &[&str]); 3] =
     [("roomkey-token", &[]), ("roomkey-source", &["roomkey-token"]), ("roomkey", &["roomkey-source", "roomkey-token"])];
 
-/// What a crate may not bring to its users: a runtime or I/O in a core, a second JWT library, LiveKit's C++.
+/// What a crate may not depend on directly: a runtime or I/O in a core, a second JWT library. What they bring in turn, and
+/// LiveKit's C++, is for deny.toml.
 const BANNED: [(&str, &[&str]); 3] = [
     ("roomkey-token", &["tokio", "tracing", "jsonwebtoken", "livekit-protocol", "livekit-token"]),
     ("roomkey-source", &["reqwest", "ring", "livekit-token-source", "livekit-token"]),
