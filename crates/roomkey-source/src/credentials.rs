@@ -35,6 +35,7 @@ struct Parts {
     participant_token: Zeroizing<String>,
     room_name: Option<Box<str>>,
     participant_name: Option<Box<str>>,
+    server_time: Option<SystemTime>,
     claims: OnceLock<Result<Claims, DecodeError>>,
 }
 
@@ -51,7 +52,7 @@ impl Credentials {
     pub fn with_room_name(self, room_name: impl Into<String>) -> Self {
         let mut response = self.to_response();
         response.room_name = Some(room_name.into());
-        Self::from(response)
+        Self::assemble(response, self.server_time())
     }
 
     /// Says what the participant is called, beside the token.
@@ -59,7 +60,15 @@ impl Credentials {
     pub fn with_participant_name(self, participant_name: impl Into<String>) -> Self {
         let mut response = self.to_response();
         response.participant_name = Some(participant_name.into());
-        Self::from(response)
+        Self::assemble(response, self.server_time())
+    }
+
+    /// Says what time it was for whoever made the token, when it was made or handed out: for a custom source, whose
+    /// provider knows it (an endpoint's `Date` header, say). Reuse is then judged by that time and what has passed since the
+    /// token was received, so that a clock of this machine that is off makes no difference.
+    #[must_use]
+    pub fn with_server_time(self, time: SystemTime) -> Self {
+        Self::assemble(self.to_response(), Some(time))
     }
 
     /// The LiveKit server to connect to, `wss://…`.
@@ -114,6 +123,12 @@ impl Credentials {
         response
     }
 
+    /// The time by [`with_server_time`](Self::with_server_time).
+    #[must_use]
+    pub fn server_time(&self) -> Option<SystemTime> {
+        self.parts().server_time
+    }
+
     fn parts(&self) -> &Parts {
         &self.0.0
     }
@@ -126,12 +141,19 @@ impl Credentials {
 
 impl From<TokenResponse> for Credentials {
     fn from(response: TokenResponse) -> Self {
+        Self::assemble(response, None)
+    }
+}
+
+impl Credentials {
+    fn assemble(response: TokenResponse, server_time: Option<SystemTime>) -> Self {
         let participant_token = Zeroizing::new(response.participant_token().to_owned());
         Self(Arc::new(Handle(Arc::new(Parts {
             server_url: response.server_url.into(),
             participant_token,
             room_name: response.room_name.map(Into::into),
             participant_name: response.participant_name.map(Into::into),
+            server_time,
             claims: OnceLock::new(),
         }))))
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::endpoint_error::EndpointFailure;
 use crate::provider::{BoxError, FailureClass, ProviderError};
 use crate::redact::Redacted;
 
@@ -29,6 +30,20 @@ struct Failure {
 pub enum FetchErrorKind {
     /// The provider gave an error or panicked.
     Provider,
+    /// The token endpoint was not reached.
+    Transport,
+    /// The token endpoint answered with a status that is not one of success; see
+    /// [`rejection`](FetchError::rejection).
+    Rejected {
+        /// The status.
+        status: u16,
+    },
+    /// The token endpoint's answer can't be used.
+    InvalidResponse {
+        /// What is wrong with it: `body`, where it is no JSON object or too long, or the name of the field that is missing,
+        /// empty or no text.
+        field: &'static str,
+    },
     /// The provider gave no answer within the source's load timeout.
     Timeout,
     /// Somebody else logged in while the token was fetched, by the source's
@@ -40,8 +55,8 @@ pub enum FetchErrorKind {
 impl FetchError {
     /// An error of the provider's.
     pub(crate) fn provider(cause: BoxError) -> Self {
-        let (class, retry_after) = classify(&*cause);
-        Self(Arc::new(Failure { kind: FetchErrorKind::Provider, class, retry_after, cause: Some(cause) }))
+        let Said { kind, class, retry_after } = classify(&*cause);
+        Self(Arc::new(Failure { kind, class, retry_after, cause: Some(cause) }))
     }
 
     /// The provider panicked. What it said is not kept: the panic hook has it.
@@ -83,6 +98,13 @@ impl FetchError {
         self.0.class == Some(FailureClass::Auth)
     }
 
+    /// The beginning of what a token endpoint said to its [rejection](FetchErrorKind::Rejected), without what looks like a
+    /// token: for whoever mends the request, not for a log.
+    #[must_use]
+    pub fn rejection(&self) -> Option<&str> {
+        self.0.cause.as_deref()?.downcast_ref::<EndpointFailure>()?.body()
+    }
+
     /// How long to wait before asking again, where the provider said so.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -90,26 +112,44 @@ impl FetchError {
     }
 }
 
-/// What the first error in a chain of causes that says something says: a [`ProviderError`], or the error of another source
-/// that the provider asked.
-fn classify(cause: &(dyn Error + 'static)) -> (Option<FailureClass>, Option<Duration>) {
+/// What an error says of itself.
+struct Said {
+    kind: FetchErrorKind,
+    class: Option<FailureClass>,
+    retry_after: Option<Duration>,
+}
+
+/// What the first error in a chain of causes says that says anything: a [`ProviderError`], our endpoint's failure, or the
+/// error of another source that the provider asked.
+fn classify(cause: &(dyn Error + 'static)) -> Said {
     let mut next = Some(cause);
     while let Some(error) = next {
         if let Some(said) = error.downcast_ref::<ProviderError>() {
-            return (Some(said.class()), said.retry_after());
+            let (class, retry_after) = (Some(said.class()), said.retry_after());
+            return Said { kind: FetchErrorKind::Provider, class, retry_after };
+        }
+        if let Some(said) = error.downcast_ref::<EndpointFailure>() {
+            return Said { kind: said.kind(), class: Some(said.class()), retry_after: said.retry_after() };
         }
         if let Some(FetchError(said)) = error.downcast_ref() {
-            return (said.class, said.retry_after);
+            return Said { kind: FetchErrorKind::Provider, class: said.class, retry_after: said.retry_after };
         }
         next = error.source();
     }
-    (None, None)
+    Said { kind: FetchErrorKind::Provider, class: None, retry_after: None }
 }
 
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0.kind {
             FetchErrorKind::Provider => "failed to fetch a token: the provider gave an error",
+            FetchErrorKind::Transport => "failed to fetch a token: the token endpoint was not reached",
+            FetchErrorKind::Rejected { status } => {
+                return write!(f, "failed to fetch a token: the token endpoint answered with status {status}");
+            }
+            FetchErrorKind::InvalidResponse { field } => {
+                return write!(f, "failed to fetch a token: the token endpoint's answer has no usable {field}");
+            }
             FetchErrorKind::Timeout => "failed to fetch a token: the provider did not answer in time",
             FetchErrorKind::PartitionChanged => {
                 "failed to fetch a token: somebody else logged in meanwhile; fetch again for them"

@@ -4,27 +4,41 @@ mod builder;
 mod cache;
 mod clock;
 mod credentials;
+mod endpoint;
+mod endpoint_error;
 mod error;
 mod fixed;
 mod flight;
 mod freshness;
 mod front;
 mod held;
+mod http_client;
 mod loading;
 mod options;
 mod provider;
 mod provider_call;
 mod redact;
+#[cfg(feature = "reqwest")]
+mod reqwest_client;
+mod response;
+mod retry;
 mod source;
 
 pub use builder::TokenSourceBuilder;
 pub use clock::{Clock, ManualClock, Now, SystemClock};
 pub use credentials::Credentials;
+pub use endpoint::Endpoint;
+pub use endpoint_error::EndpointError;
 pub use error::{FetchError, FetchErrorKind};
 pub use fixed::FixedTokenSource;
 pub use held::Held;
+pub use http;
+pub use http_client::{HttpClient, HttpError};
 pub use options::FetchOptions;
 pub use provider::{BoxError, ProviderError, ProviderFn, TokenProvider, provider_fn};
+#[cfg(feature = "reqwest")]
+pub use reqwest_client::ReqwestClient;
+pub use retry::RetryPolicy;
 pub use roomkey_token::{
     Claims, DecodeError, JobRestartPolicy, NumericDate, RawJson, RoomAgentDispatch, RoomConfiguration, TokenRequest,
     TokenResponse, VideoGrant,

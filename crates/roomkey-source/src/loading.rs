@@ -261,7 +261,7 @@ impl Shared {
         match outcome {
             Ok(credentials) => {
                 let claims = credentials.claims().ok();
-                let freshness = self.settings.freshness.judge(claims, now.wall);
+                let freshness = self.settings.freshness.judge(claims, credentials.server_time().unwrap_or(now.wall));
                 tracing::debug!(
                     expires = claims.and_then(|claims| claims.exp).map(NumericDate::as_secs),
                     "token received"

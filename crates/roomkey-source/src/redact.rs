@@ -8,11 +8,11 @@ pub(crate) struct Redacted<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_redacted(f, &self.0.to_string())?;
+        f.write_str(&redact(&self.0.to_string()))?;
         let mut next = self.0.source();
         while let Some(cause) = next {
             f.write_str(": ")?;
-            write_redacted(f, &cause.to_string())?;
+            f.write_str(&redact(&cause.to_string()))?;
             next = cause.source();
         }
         Ok(())
@@ -25,24 +25,22 @@ impl fmt::Debug for Redacted<'_> {
     }
 }
 
-/// A JWT starts with the base64url of `{"`; what follows it in the alphabet of a compact token is cut.
-fn write_redacted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+/// A text with everything cut out that looks like a JWT: what begins with the base64url of `{"`, as far as it goes.
+pub(crate) fn redact(text: &str) -> String {
     const START: &str = "eyJ";
+    let mut redacted = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(START) {
-        f.write_str(&rest[..at])?;
+        redacted.push_str(&rest[..at]);
         let token = &rest[at..];
         let end = token
             .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '/' | '=')))
             .unwrap_or(token.len());
-        if end > START.len() {
-            f.write_str("[redacted]")?;
-        } else {
-            f.write_str(&token[..end])?;
-        }
+        redacted.push_str(if end > START.len() { "[redacted]" } else { &token[..end] });
         rest = &token[end..];
     }
-    f.write_str(rest)
+    redacted.push_str(rest);
+    redacted
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use crate::builder::TokenSourceBuilder;
 use crate::credentials::Credentials;
+use crate::endpoint::Endpoint;
+use crate::endpoint_error::EndpointError;
 use crate::error::FetchError;
 use crate::fixed::FixedTokenSource;
 use crate::flight::Ask;
@@ -88,6 +90,27 @@ impl TokenSource {
         Fut: Future<Output = Result<Credentials, BoxError>> + Send + 'static,
     {
         Self::custom(move |options| function(state.clone(), options))
+    }
+
+    /// A source that asks a token endpoint; [`Endpoint`] has the settings.
+    ///
+    /// # Errors
+    ///
+    /// The URL is not an `http` or `https` URL with a host, or the HTTP client can't be made.
+    pub fn endpoint(url: impl AsRef<str>) -> Result<Self, EndpointError> {
+        Endpoint::new(url).build()
+    }
+
+    /// A source that asks LiveKit Cloud's development token server;
+    /// [`Endpoint::development_token_server_at`] asks one elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The id has characters that no header can have, or the HTTP client can't be made.
+    #[doc(alias = "sandbox")]
+    #[doc(alias = "sandboxTokenServer")]
+    pub fn development_token_server(id: impl AsRef<str>) -> Result<Self, EndpointError> {
+        Endpoint::development_token_server(id).build()
     }
 
     /// A source with settings, over a provider: a type of one's own, or a [`provider_fn`].

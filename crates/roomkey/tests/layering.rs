@@ -13,7 +13,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 3] =
 /// LiveKit's C++, is for deny.toml.
 const BANNED: [(&str, &[&str]); 3] = [
     ("roomkey-token", &["tokio", "tracing", "jsonwebtoken", "livekit-protocol", "livekit-token"]),
-    ("roomkey-source", &["reqwest", "ring", "livekit-token-source", "livekit-token"]),
+    ("roomkey-source", &["ring", "livekit-token-source", "livekit-token"]),
     ("roomkey", &["livekit", "libwebrtc", "webrtc-sys"]),
 ];
 

@@ -1,0 +1,103 @@
+//! The HTTP client that a source has unless it is given another: reqwest, with rustls on ring.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use reqwest::redirect::Policy;
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls_platform_verifier::Verifier;
+
+use crate::http_client::{HttpClient, HttpError};
+use crate::provider::BoxError;
+
+/// An [`HttpClient`] over a [`reqwest::Client`].
+///
+/// [`new`](Self::new) has what a token source needs: no redirects, a timeout of 10 seconds for each request, TLS with the
+/// certificates that the system trusts, the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`). For a client with
+/// other settings (mutual TLS, a proxy of its own) use `From<reqwest::Client>`; let it follow no redirects to other hosts.
+#[derive(Clone, Debug)]
+pub struct ReqwestClient(reqwest::Client);
+
+impl ReqwestClient {
+    /// A client with the settings above.
+    ///
+    /// # Errors
+    ///
+    /// The system's certificates can't be read, or there are none.
+    pub fn new() -> Result<Self, BoxError> {
+        Self::build(tls(Vec::new())?)
+    }
+
+    /// A client that trusts more certificate authorities than the system does.
+    ///
+    /// # Errors
+    ///
+    /// `pem` has no certificate, or one that can't be read.
+    pub fn with_extra_roots(pem: &[u8]) -> Result<Self, BoxError> {
+        let roots: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?;
+        if roots.is_empty() {
+            return Err("there is no certificate in the PEM text".into());
+        }
+        Self::build(tls(roots)?)
+    }
+
+    /// A client for endpoints on this machine, which needs no certificates.
+    pub(crate) fn for_plain_http() -> Result<Self, BoxError> {
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        Self::build(config)
+    }
+
+    fn build(tls: ClientConfig) -> Result<Self, BoxError> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(Policy::none())
+            .timeout(Duration::from_secs(10))
+            .build()?;
+        Ok(Self(client))
+    }
+}
+
+fn tls(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, BoxError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Verifier::new_with_extra_roots(extra_roots, Arc::clone(&provider))?;
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+impl From<reqwest::Client> for ReqwestClient {
+    fn from(client: reqwest::Client) -> Self {
+        Self(client)
+    }
+}
+
+impl HttpClient for ReqwestClient {
+    async fn send(&self, request: Request<Vec<u8>>, max_body: usize) -> Result<Response<Vec<u8>>, HttpError> {
+        let request = reqwest::Request::try_from(request).map_err(transport)?;
+        let mut response = self.0.execute(request).await.map_err(transport)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if body.len() + chunk.len() > max_body {
+                return Err(HttpError::BodyTooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let mut whole = Response::new(body);
+        *whole.status_mut() = response.status();
+        *whole.headers_mut() = std::mem::take(response.headers_mut());
+        Ok(whole)
+    }
+}
+
+/// Without the URL, whose query may be a secret.
+fn transport(error: reqwest::Error) -> HttpError {
+    HttpError::Transport(error.without_url().into())
+}
