@@ -42,6 +42,7 @@ matrix:
     cargo check -p roomkey --no-default-features --features token
     cargo check -p roomkey --no-default-features --features source
     cargo clippy -p roomkey-source --no-default-features --all-targets -- -D warnings
+    cargo check -p roomkey --no-default-features --features minter
     cargo check -p roomkey --all-features
 
 # A longer run of the seeded mutations of what strangers send.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::freshness::FreshnessPolicy;
+use crate::grant_check::GrantCheck;
 use crate::held::Held;
 use crate::loading::{Settings, Shared};
 use crate::provider::DynProvider;
@@ -13,6 +14,19 @@ use crate::source::TokenSource;
 
 /// How long a provider may take, unless set otherwise.
 pub(crate) const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a token is given out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reuse {
+    /// To everybody who fetches, until it is about to expire.
+    #[default]
+    UntilExpiry,
+    /// Once, and then to nobody else: for tokens that dispatch an agent, which does not come to a second join. Each
+    /// [`fetch`](TokenSource::fetch) is a [`take`](TokenSource::take), so that N at once are N tokens; a
+    /// [`prefetch`](TokenSource::prefetch) holds one for the next.
+    Once,
+}
 
 /// Sets up a [`TokenSource`]; from [`TokenSource::builder`].
 #[must_use]
@@ -30,6 +44,8 @@ impl TokenSourceBuilder {
             clock: Arc::new(SystemClock),
             partition: None,
             reuse_when: None,
+            reuse: Reuse::default(),
+            grant_check: GrantCheck::default(),
         };
         Self { provider, settings }
     }
@@ -121,6 +137,23 @@ impl TokenSourceBuilder {
         self
     }
 
+    /// Sets how often a token is given out.
+    pub fn reuse(mut self, reuse: Reuse) -> Self {
+        self.settings.reuse = reuse;
+        self
+    }
+
+    /// Gives each token out once: [`Reuse::Once`].
+    pub fn single_use(self) -> Self {
+        self.reuse(Reuse::Once)
+    }
+
+    /// Sets what to do with a token that is for another room or participant than was asked for: a warning, unless set.
+    pub fn grant_check(mut self, check: GrantCheck) -> Self {
+        self.settings.grant_check = check;
+        self
+    }
+
     /// Sets how long a call of the provider may take, 30 seconds unless set; `None` waits without end. A call that takes
     /// longer is dropped, and all who wait for it get [`Timeout`](crate::FetchErrorKind::Timeout), or the token that is held
     /// if it has not expired by then.
@@ -150,6 +183,8 @@ impl fmt::Debug for TokenSourceBuilder {
         f.debug_struct("TokenSourceBuilder")
             .field("capacity", &self.settings.capacity)
             .field("freshness", &self.settings.freshness)
+            .field("reuse", &self.settings.reuse)
+            .field("grant_check", &self.settings.grant_check)
             .field("load_timeout", &self.settings.load_timeout)
             .field("clock", &self.settings.clock)
             .field("partition", &self.settings.partition.is_some())

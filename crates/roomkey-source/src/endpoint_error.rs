@@ -101,6 +101,7 @@ impl EndpointFailure {
             FetchErrorKind::Rejected { .. }
             | FetchErrorKind::InvalidResponse { .. }
             | FetchErrorKind::Provider
+            | FetchErrorKind::GrantMismatch
             | FetchErrorKind::Timeout
             | FetchErrorKind::PartitionChanged => FailureClass::Permanent,
         }
@@ -116,6 +117,7 @@ impl fmt::Display for EndpointFailure {
             }
             FetchErrorKind::Transport
             | FetchErrorKind::Provider
+            | FetchErrorKind::GrantMismatch
             | FetchErrorKind::Timeout
             | FetchErrorKind::PartitionChanged => f.write_str("failed to reach the token endpoint"),
         }

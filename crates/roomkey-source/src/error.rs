@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::endpoint_error::EndpointFailure;
+use crate::grant_check::Mismatch;
 use crate::provider::{BoxError, FailureClass, ProviderError};
 use crate::redact::Redacted;
 
@@ -44,6 +45,9 @@ pub enum FetchErrorKind {
         /// empty or no text.
         field: &'static str,
     },
+    /// The token is for another room or participant than the options name, and the source's
+    /// [`GrantCheck`](crate::GrantCheck) denies that.
+    GrantMismatch,
     /// The provider gave no answer within the source's load timeout.
     Timeout,
     /// Somebody else logged in while the token was fetched, by the source's
@@ -72,6 +76,11 @@ impl FetchError {
             retry_after: None,
             cause: Some(cause.into()),
         }))
+    }
+
+    pub(crate) fn grant_mismatch(found: Mismatch) -> Self {
+        let (kind, class) = (FetchErrorKind::GrantMismatch, Some(FailureClass::Permanent));
+        Self(Arc::new(Failure { kind, class, retry_after: None, cause: Some(found.into()) }))
     }
 
     pub(crate) fn partition_changed() -> Self {
@@ -143,6 +152,7 @@ impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0.kind {
             FetchErrorKind::Provider => "failed to fetch a token: the provider gave an error",
+            FetchErrorKind::GrantMismatch => "failed to fetch a token: the one that came is not for what was asked",
             FetchErrorKind::Transport => "failed to fetch a token: the token endpoint was not reached",
             FetchErrorKind::Rejected { status } => {
                 return write!(f, "failed to fetch a token: the token endpoint answered with status {status}");

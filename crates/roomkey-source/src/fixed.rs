@@ -79,6 +79,20 @@ impl FixedTokenSource {
         self.clone().into_fetch(true)
     }
 
+    /// [`TokenSource::fetch_after_rejection`] of a bound source; the others have nothing else to give than in
+    /// [`fetch`](Self::fetch).
+    ///
+    /// # Errors
+    ///
+    /// As for [`fetch`](Self::fetch).
+    pub fn fetch_after_rejection(
+        &self,
+        rejected: &Credentials,
+    ) -> impl Future<Output = Result<Credentials, FetchError>> + Send + use<> {
+        self.invalidate_token(rejected);
+        self.fetch()
+    }
+
     /// [`TokenSource::invalidate_token`] of a bound source; the others hold nothing that could be forgotten.
     pub fn invalidate_token(&self, credentials: &Credentials) -> bool {
         match &self.0 {

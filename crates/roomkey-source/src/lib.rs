@@ -11,9 +11,12 @@ mod fixed;
 mod flight;
 mod freshness;
 mod front;
+mod grant_check;
 mod held;
 mod http_client;
 mod loading;
+#[cfg(feature = "minter")]
+mod minter;
 mod options;
 mod provider;
 mod provider_call;
@@ -24,16 +27,19 @@ mod response;
 mod retry;
 mod source;
 
-pub use builder::TokenSourceBuilder;
+pub use builder::{Reuse, TokenSourceBuilder};
 pub use clock::{Clock, ManualClock, Now, SystemClock};
 pub use credentials::Credentials;
 pub use endpoint::Endpoint;
 pub use endpoint_error::EndpointError;
 pub use error::{FetchError, FetchErrorKind};
 pub use fixed::FixedTokenSource;
+pub use grant_check::GrantCheck;
 pub use held::Held;
 pub use http;
 pub use http_client::{HttpClient, HttpError};
+#[cfg(feature = "minter")]
+pub use minter::{Minter, MinterError};
 pub use options::FetchOptions;
 pub use provider::{BoxError, ProviderError, ProviderFn, TokenProvider, provider_fn};
 #[cfg(feature = "reqwest")]
@@ -43,4 +49,6 @@ pub use roomkey_token::{
     Claims, DecodeError, JobRestartPolicy, NumericDate, RawJson, RoomAgentDispatch, RoomConfiguration, TokenRequest,
     TokenResponse, VideoGrant,
 };
+#[cfg(feature = "minter")]
+pub use roomkey_token::{Signer, SignerError};
 pub use source::TokenSource;

@@ -12,6 +12,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use roomkey_token::NumericDate;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::builder::Reuse;
 use crate::cache::{Cache, Entry, Key, KeyRef};
 use crate::clock::{Clock, Now};
 use crate::credentials::Credentials;
@@ -19,6 +20,7 @@ use crate::error::FetchError;
 use crate::flight::{Ask, Asked, Beginning, CallerId, FlightId, Lane, Turn};
 use crate::freshness::{Freshness, FreshnessPolicy};
 use crate::front::Fronts;
+use crate::grant_check::{GrantCheck, Mismatch};
 use crate::held::Held;
 use crate::options::FetchOptions;
 use crate::provider::DynProvider;
@@ -38,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) partition: Option<Partition>,
     pub(crate) reuse_when: Option<ReuseRule>,
+    pub(crate) reuse: Reuse,
+    pub(crate) grant_check: GrantCheck,
 }
 
 /// What all handles of a source share.
@@ -255,6 +259,59 @@ impl Shared {
         Ok(GuardedCall::new(Arc::clone(&self.provider).call(key.options.clone())))
     }
 
+    /// Whether tokens are given out once.
+    pub(crate) fn is_single_use(&self) -> bool {
+        self.settings.reuse == Reuse::Once
+    }
+
+    /// Takes what is held for a key, if it can be used, so that nobody else gets it.
+    pub(crate) fn take_held(&self, key: KeyRef<'_>) -> Option<Credentials> {
+        loop {
+            let entry = self.lock().cache.get(key).cloned()?;
+            let now = self.settings.clock.now();
+            if !self.is_reusable(&entry, now) {
+                return None;
+            }
+            let mut state = self.lock();
+            if state.cache.get(key).is_some_and(|held| Arc::ptr_eq(held, &entry)) {
+                let taken = state.cache.remove(key);
+                drop(state);
+                self.fronts.drop_dead();
+                return taken.map(|taken| taken.credentials.clone());
+            }
+        }
+    }
+
+    /// Calls the provider for one caller alone; what it gives is not held.
+    pub(crate) async fn call_alone(&self, key: &Key) -> Outcome {
+        let call = self.begin(key)?;
+        let outcome = match self.settings.load_timeout {
+            Some(timeout) => call.within(timeout).await,
+            None => call.await,
+        };
+        if self.partition() != key.partition {
+            return Err(FetchError::partition_changed());
+        }
+        self.check_grant(key, outcome)
+    }
+
+    /// Compares what a token is for with what was asked.
+    fn check_grant(&self, key: &Key, outcome: Outcome) -> Outcome {
+        let credentials = outcome?;
+        if self.settings.grant_check == GrantCheck::Ignore {
+            return Ok(credentials);
+        }
+        let found = credentials.claims().ok().and_then(|claims| Mismatch::find(claims, &key.options));
+        match found {
+            Some(found) if self.settings.grant_check == GrantCheck::Deny => Err(FetchError::grant_mismatch(found)),
+            Some(found) => {
+                tracing::warn!(%found, "token provider gave a token for something else");
+                Ok(credentials)
+            }
+            None => Ok(credentials),
+        }
+    }
+
     /// Judges what a call gave, before anything is locked: this runs code of the application's.
     fn judge(&self, key: &Key, outcome: &Outcome) -> Option<Receipt> {
         let now = self.settings.clock.now();
@@ -343,7 +400,7 @@ impl Seat {
             flight: self.flight,
         }));
         match pin!(&mut call).poll(&mut Context::from_waker(&progress)) {
-            Poll::Ready(outcome) => Driven::Done(self.land(outcome)),
+            Poll::Ready(outcome) => Driven::Done(self.land(self.shared.check_grant(&self.key, outcome))),
             Poll::Pending => {
                 let (flight, caller) = (self.flight, self.caller);
                 let parking = self.shared.lock().with_lane(&self.key, |lane| lane.park(flight, caller, call));

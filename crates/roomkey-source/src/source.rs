@@ -113,6 +113,23 @@ impl TokenSource {
         Endpoint::development_token_server(id).build()
     }
 
+    /// A source that mints tokens itself; [`Minter`](crate::Minter) has the settings.
+    #[cfg(feature = "minter")]
+    pub fn minter(server_url: impl Into<String>, signer: crate::Signer) -> Self {
+        crate::Minter::new(server_url, signer).build()
+    }
+
+    /// A source that mints tokens with the URL, key and secret of `LIVEKIT_URL`, `LIVEKIT_API_KEY` and
+    /// `LIVEKIT_API_SECRET`.
+    ///
+    /// # Errors
+    ///
+    /// One of them is missing or empty, or the secret is too short to be safe.
+    #[cfg(feature = "minter")]
+    pub fn minter_from_env() -> Result<Self, crate::MinterError> {
+        Ok(crate::Minter::from_env()?.build())
+    }
+
     /// A source with settings, over a provider: a type of one's own, or a [`provider_fn`].
     pub fn builder<P: TokenProvider>(provider: P) -> TokenSourceBuilder {
         TokenSourceBuilder::new(Arc::new(provider))
@@ -152,6 +169,9 @@ impl TokenSource {
     /// The provider failed, or did not answer in time, and nothing that is held will do. Whoever waited for the same call
     /// gets the same error; it is not remembered.
     pub async fn fetch(&self, options: &FetchOptions) -> Result<Credentials, FetchError> {
+        if self.0.is_single_use() {
+            return Box::pin(self.take(options)).await;
+        }
         let partition = self.0.partition();
         match self.0.look_up(partition.as_ref(), options) {
             Ok(held) => Ok(held),
@@ -178,7 +198,61 @@ impl TokenSource {
     pub async fn fetch_fresh(&self, options: &FetchOptions) -> Result<Credentials, FetchError> {
         let partition = self.0.partition();
         let key = self.0.key(partition.as_ref(), options).to_owned();
+        if self.0.is_single_use() {
+            return Box::pin(self.0.call_alone(&key)).await;
+        }
         Box::pin(self.0.load(key, Ask::Fresh, None)).await
+    }
+
+    /// Gives credentials that nobody else gets: the ones held, which are held no longer, or new ones from a call for this
+    /// caller alone. N at once are N tokens.
+    ///
+    /// Dropping the future drops its call; a token that was taken is then nobody's.
+    ///
+    /// # Errors
+    ///
+    /// The provider failed or did not answer in time.
+    pub async fn take(&self, options: &FetchOptions) -> Result<Credentials, FetchError> {
+        let partition = self.0.partition();
+        let key = self.0.key(partition.as_ref(), options);
+        if let Some(held) = self.0.take_held(key) {
+            tracing::debug!("token taken");
+            return Ok(held);
+        }
+        let key = key.to_owned();
+        Box::pin(self.0.call_alone(&key)).await
+    }
+
+    /// Makes sure that credentials for these options are held, so that the next fetch or [`take`](Self::take) finds them: at
+    /// the time when a user is likely to join, before they do. It is a [`fetch`](Self::fetch) that gives nothing out.
+    ///
+    /// # Errors
+    ///
+    /// As for [`fetch`](Self::fetch).
+    pub async fn prefetch(&self, options: &FetchOptions) -> Result<(), FetchError> {
+        let partition = self.0.partition();
+        if let Err(stale) = self.0.look_up(partition.as_ref(), options) {
+            let key = self.0.key(partition.as_ref(), options).to_owned();
+            Box::pin(self.0.load(key, Ask::Any, stale)).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives other credentials than those that a server has refused although their token has not expired: because it was
+    /// revoked, say. Drops them if they are still what is held, and fetches; tasks that were refused together make one call.
+    ///
+    /// Ask once. If what it gives is refused too, it is not the token that is wrong.
+    ///
+    /// # Errors
+    ///
+    /// As for [`fetch`](Self::fetch).
+    pub async fn fetch_after_rejection(
+        &self,
+        options: &FetchOptions,
+        rejected: &Credentials,
+    ) -> Result<Credentials, FetchError> {
+        self.invalidate_token(rejected);
+        self.fetch(options).await
     }
 
     /// The credentials that are held for these options, expired or not. Nothing is fetched.

@@ -5,10 +5,13 @@ pub use roomkey_source::ReqwestClient;
 #[cfg(feature = "source")]
 pub use roomkey_source::{
     BoxError, Claims, Clock, Credentials, DecodeError, Endpoint, EndpointError, FetchError, FetchErrorKind,
-    FetchOptions, FixedTokenSource, Held, HttpClient, HttpError, JobRestartPolicy, ManualClock, Now, NumericDate,
-    ProviderError, ProviderFn, RawJson, RetryPolicy, RoomAgentDispatch, RoomConfiguration, SystemClock, TokenProvider,
-    TokenRequest, TokenResponse, TokenSource, TokenSourceBuilder, VideoGrant, http, provider_fn,
+    FetchOptions, FixedTokenSource, GrantCheck, Held, HttpClient, HttpError, JobRestartPolicy, ManualClock, Now,
+    NumericDate, ProviderError, ProviderFn, RawJson, RetryPolicy, Reuse, RoomAgentDispatch, RoomConfiguration,
+    SystemClock, TokenProvider, TokenRequest, TokenResponse, TokenSource, TokenSourceBuilder, VideoGrant, http,
+    provider_fn,
 };
+#[cfg(feature = "minter")]
+pub use roomkey_source::{Minter, MinterError, Signer, SignerError};
 #[cfg(feature = "token")]
 #[doc(inline)]
 pub use roomkey_token as token;
