@@ -10,6 +10,7 @@ use crate::grant_check::GrantCheck;
 use crate::held::Held;
 use crate::loading::{Settings, Shared};
 use crate::provider::DynProvider;
+use crate::refresh::RefreshAhead;
 use crate::source::TokenSource;
 
 /// How long a provider may take, unless set otherwise.
@@ -113,6 +114,27 @@ impl TokenSourceBuilder {
         self
     }
 
+    /// Renews tokens before anybody has to wait for one: a fetch that finds a token in the last part of its life, this long,
+    /// gets it at once, and one renewal begins behind it. Several fetches begin one renewal; one that fails is tried again at
+    /// a later fetch, after a wait that grows; one that gives a token which is no better leaves the old one held.
+    ///
+    /// Renewals run in the tokio runtime of the fetch that begins them; outside of one there are none, and tokens are
+    /// fetched when they are needed. They end with the last handle of the source. For a token that nobody fetches, see
+    /// [`TokenSource::watch`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use roomkey_source::{Credentials, TokenSource, provider_fn};
+    ///
+    /// let source = TokenSource::builder(provider_fn(|_| async { Ok(Credentials::new("wss://example", "a token")) }))
+    ///     .refresh_ahead(Duration::from_secs(5 * 60))
+    ///     .build();
+    /// ```
+    pub fn refresh_ahead(mut self, ahead: impl Into<RefreshAhead>) -> Self {
+        self.settings.freshness.refresh_ahead = Some(ahead.into());
+        self
+    }
+
     /// Sets how far a token's `nbf` may lie ahead for it to be reused: 60 seconds unless set, as livekit-server allows.
     pub fn nbf_leeway(mut self, leeway: Duration) -> Self {
         self.settings.freshness.nbf_leeway = leeway;
@@ -174,7 +196,7 @@ impl TokenSourceBuilder {
     /// Makes the source. It starts nothing and needs no runtime.
     #[must_use]
     pub fn build(self) -> TokenSource {
-        TokenSource(Arc::new(Shared::new(self.provider, self.settings)))
+        TokenSource::new(Shared::new(self.provider, self.settings))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::credentials::Credentials;
 use crate::flight::Asked;
 use crate::freshness::Freshness;
 use crate::options::FetchOptions;
+use crate::refresh::Renewal;
 
 /// Under what a token is held: for whom, and for which options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,7 @@ pub(crate) struct Entry {
     /// When the call was begun that gave it; an older call never replaces it.
     pub(crate) asked: Asked,
     /// Replaced, invalidated or pushed out: it must not be given out any more.
+    pub(crate) renewal: Renewal,
     dead: AtomicBool,
     last_used: AtomicU64,
 }
@@ -64,7 +66,8 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn new(key: Key, credentials: Credentials, received: Now, freshness: Freshness, asked: Asked) -> Self {
         let (dead, last_used) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { key, credentials, received, freshness, asked, dead, last_used }
+        let renewal = Renewal::default();
+        Self { key, credentials, received, freshness, asked, renewal, dead, last_used }
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -215,7 +218,7 @@ mod tests {
             steps in proptest::collection::vec(step(), 0..60),
         ) {
             let now = ManualClock::new(std::time::UNIX_EPOCH).now();
-            let freshness = FreshnessPolicy::default().judge(None, now.wall);
+            let freshness = FreshnessPolicy::default().judge(None, now.wall, 0.0);
             let keys: Vec<Key> = (0..6).map(key).collect();
             let (mut cache, mut model, mut was_held) = (Cache::new(capacity), Model::default(), Vec::<Arc<Entry>>::new());
 

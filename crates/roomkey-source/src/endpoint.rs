@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,6 +13,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 
 use crate::builder::TokenSourceBuilder;
+use crate::chance::chance;
 use crate::credentials::Credentials;
 use crate::endpoint_error::{EndpointError, EndpointFailure};
 use crate::http_client::{DynHttpClient, HttpClient, HttpError};
@@ -345,9 +345,4 @@ fn read_retry_after(value: &HeaderValue, date: Option<SystemTime>) -> Option<Dur
     }
     let at = httpdate::parse_http_date(text).ok()?;
     Some(at.duration_since(date?).unwrap_or(Duration::ZERO))
-}
-
-/// A number in `0.0..1.0` that is another one each time.
-fn chance() -> f64 {
-    (RandomState::new().hash_one(()) >> 11) as f64 / (1u64 << 53) as f64
 }

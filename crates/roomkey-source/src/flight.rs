@@ -94,6 +94,8 @@ pub(crate) struct Landing<C, W> {
     pub(crate) wake: Vec<W>,
     /// When the call was begun, if its token may be kept; `None` if it was invalidated meanwhile.
     pub(crate) keep: Option<Asked>,
+    /// Somebody wanted a fresh token.
+    pub(crate) is_fresh: bool,
     /// A call that nobody wants any more.
     pub(crate) abandoned: Option<C>,
 }
@@ -192,7 +194,7 @@ impl<C, W, R: Clone> Lane<C, W, R> {
         let flight = self.flight_mut(id).expect("a flight stays while a caller is on it");
         flight.callers.remove(&caller);
         let keep = flight.begun.filter(|_| !flight.is_detached).map(|begun| begun.asked);
-        let abandoned = flight.parked.take();
+        let (abandoned, is_fresh) = (flight.parked.take(), flight.fresh);
         let mut wake = Vec::new();
         if flight.landed.is_none() {
             flight.landed = Some(result);
@@ -200,7 +202,7 @@ impl<C, W, R: Clone> Lane<C, W, R> {
             wake.extend(self.end(id));
         }
         self.remove_if_deserted(id);
-        Landing { wake, keep, abandoned }
+        Landing { wake, keep, is_fresh, abandoned }
     }
 
     /// Takes a caller off a flight before it has a result. `was_driving` is for one who had the call and lost it, in a

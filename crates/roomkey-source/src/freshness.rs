@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use roomkey_token::{Claims, NumericDate};
 
+use crate::refresh::RefreshAhead;
+
 /// How early a token counts as used up, and how much a clock may be off.
 #[derive(Clone, Debug)]
 pub(crate) struct FreshnessPolicy {
@@ -13,12 +15,13 @@ pub(crate) struct FreshnessPolicy {
     pub(crate) adaptive: bool,
     /// How far `nbf` may lie ahead.
     pub(crate) nbf_leeway: Duration,
+    pub(crate) refresh_ahead: Option<RefreshAhead>,
 }
 
 impl Default for FreshnessPolicy {
     fn default() -> Self {
         // LiveKit's SDKs stop 60 s before `exp`; livekit-server grants 60 s on `nbf`.
-        Self { lead: Duration::from_secs(60), adaptive: true, nbf_leeway: Duration::from_secs(60) }
+        Self { lead: Duration::from_secs(60), adaptive: true, nbf_leeway: Duration::from_secs(60), refresh_ahead: None }
     }
 }
 
@@ -30,6 +33,11 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// How long after this age it is over, or how long until then.
+    pub(crate) fn left_at(self, age: Duration) -> Duration {
+        self.until.saturating_sub(age)
+    }
+
     const NEVER: Self = Self { from: Duration::ZERO, until: Duration::ZERO };
 
     pub(crate) fn contains(self, age: Duration) -> bool {
@@ -44,13 +52,15 @@ pub(crate) struct Freshness {
     pub(crate) reusable: Span,
     /// When it still joins, so that it is better than none.
     pub(crate) unexpired: Span,
+    /// The age from which on it is renewed ahead of need.
+    pub(crate) renewal: Duration,
 }
 
 impl FreshnessPolicy {
-    /// Judges a token that was received at `received`. A token that says nothing of its end is never reused.
-    pub(crate) fn judge(&self, claims: Option<&Claims>, received: SystemTime) -> Freshness {
+    /// Judges a token that was received at `received`; `chance`, in `0.0..1.0`, keeps renewals apart. A token that says nothing of its end is never reused.
+    pub(crate) fn judge(&self, claims: Option<&Claims>, received: SystemTime, chance: f64) -> Freshness {
         let Some((claims, exp)) = claims.and_then(|claims| Some((claims, claims.exp?))) else {
-            return Freshness { reusable: Span::NEVER, unexpired: Span::NEVER };
+            return Freshness { reusable: Span::NEVER, unexpired: Span::NEVER, renewal: Duration::MAX };
         };
         let received = Nanos::of(received);
         let from = claims
@@ -66,7 +76,11 @@ impl FreshnessPolicy {
         };
         // However far the clocks are apart, no token outlives its life after it was received.
         let left = received.until(exp_at).min(lifetime.unwrap_or(Duration::MAX));
-        Freshness { reusable: Span { from, until: left.saturating_sub(lead) }, unexpired: Span { from, until: left } }
+        Freshness {
+            reusable: Span { from, until: left.saturating_sub(lead) },
+            unexpired: Span { from, until: left },
+            renewal: self.refresh_ahead.map_or(Duration::MAX, |ahead| ahead.renewal_age(left, chance)),
+        }
     }
 }
 
@@ -114,7 +128,7 @@ mod tests {
     }
 
     fn reusable_at(claims: &Claims, age: u64) -> bool {
-        FreshnessPolicy::default().judge(Some(claims), at(1_000)).reusable.contains(Duration::from_secs(age))
+        FreshnessPolicy::default().judge(Some(claims), at(1_000), 0.0).reusable.contains(Duration::from_secs(age))
     }
 
     #[test]
@@ -161,10 +175,13 @@ mod tests {
         for exp in [i64::MIN, -1, 0, 1, i64::MAX] {
             for start in [None, Some(i64::MIN), Some(i64::MAX), Some(0)] {
                 let claims = claims(exp, start, start);
-                let judged = FreshnessPolicy::default().judge(Some(&claims), at(1_000));
+                let judged = FreshnessPolicy::default().judge(Some(&claims), at(1_000), 0.0);
                 assert!(exp == i64::MAX || !judged.unexpired.contains(Duration::ZERO), "{exp} {start:?}");
-                let _ =
-                    FreshnessPolicy { lead: Duration::MAX, ..FreshnessPolicy::default() }.judge(Some(&claims), at(0));
+                let _ = FreshnessPolicy { lead: Duration::MAX, ..FreshnessPolicy::default() }.judge(
+                    Some(&claims),
+                    at(0),
+                    0.0,
+                );
             }
         }
         assert!(reusable_at(&claims(i64::MAX, None, None), 1 << 40));
@@ -172,9 +189,9 @@ mod tests {
 
     #[test]
     fn no_expiry_is_never_reusable() {
-        let judged = FreshnessPolicy::default().judge(None, at(1_000));
+        let judged = FreshnessPolicy::default().judge(None, at(1_000), 0.0);
         assert_eq!((judged.reusable, judged.unexpired), (Span::NEVER, Span::NEVER));
-        let judged = FreshnessPolicy::default().judge(Some(&Claims::default()), at(1_000));
+        let judged = FreshnessPolicy::default().judge(Some(&Claims::default()), at(1_000), 0.0);
         assert!(!judged.reusable.contains(Duration::ZERO));
     }
 }

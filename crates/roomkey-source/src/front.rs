@@ -149,7 +149,7 @@ mod tests {
     fn entry(room: &str) -> Arc<Entry> {
         let now = ManualClock::new(std::time::UNIX_EPOCH).now();
         let key = Key { hash: 0, partition: None, options: FetchOptions::new().with_room_name(room) };
-        let freshness = FreshnessPolicy::default().judge(None, now.wall);
+        let freshness = FreshnessPolicy::default().judge(None, now.wall, 0.0);
         Arc::new(Entry::new(key, Credentials::new("wss://x", room), now, freshness, Asked(1)))
     }
 

@@ -2,6 +2,7 @@
 
 mod builder;
 mod cache;
+mod chance;
 mod clock;
 mod credentials;
 mod endpoint;
@@ -21,11 +22,13 @@ mod options;
 mod provider;
 mod provider_call;
 mod redact;
+mod refresh;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
 mod response;
 mod retry;
 mod source;
+mod watch;
 
 pub use builder::{Reuse, TokenSourceBuilder};
 pub use clock::{Clock, ManualClock, Now, SystemClock};
@@ -42,6 +45,7 @@ pub use http_client::{HttpClient, HttpError};
 pub use minter::{Minter, MinterError};
 pub use options::FetchOptions;
 pub use provider::{BoxError, ProviderError, ProviderFn, TokenProvider, provider_fn};
+pub use refresh::RefreshAhead;
 #[cfg(feature = "reqwest")]
 pub use reqwest_client::ReqwestClient;
 pub use retry::RetryPolicy;
@@ -52,3 +56,4 @@ pub use roomkey_token::{
 #[cfg(feature = "minter")]
 pub use roomkey_token::{Signer, SignerError};
 pub use source::TokenSource;
+pub use watch::Watch;

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use roomkey_token::NumericDate;
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::builder::Reuse;
 use crate::cache::{Cache, Entry, Key, KeyRef};
+use crate::chance::chance;
 use crate::clock::{Clock, Now};
 use crate::credentials::Credentials;
-use crate::error::FetchError;
+use crate::error::{FetchError, FetchErrorKind};
 use crate::flight::{Ask, Asked, Beginning, CallerId, FlightId, Lane, Turn};
 use crate::freshness::{Freshness, FreshnessPolicy};
 use crate::front::Fronts;
@@ -25,6 +27,7 @@ use crate::held::Held;
 use crate::options::FetchOptions;
 use crate::provider::DynProvider;
 use crate::provider_call::GuardedCall;
+use crate::refresh::RefreshAhead;
 
 /// Names who is logged in.
 pub(crate) type Partition = Box<dyn Fn() -> Arc<str> + Send + Sync>;
@@ -51,10 +54,15 @@ pub(crate) struct Shared {
     hasher: DefaultHashBuilder,
     fronts: Fronts,
     state: Mutex<State>,
+    /// Tells watches that something else is held.
+    changed: watch::Sender<()>,
 }
 
 type Outcome = Result<Credentials, FetchError>;
 type SourceLane = Lane<GuardedCall, Waker, Outcome>;
+
+/// Credentials to give out, and the entry if it is to be renewed; or an entry that is held and can't be used.
+pub(crate) type LookUp = Result<(Credentials, Option<Arc<Entry>>), Option<Arc<Entry>>>;
 
 /// Guarded by one lock that is held for a look-up at a time, never while anything of the application's runs.
 struct State {
@@ -99,6 +107,7 @@ impl Shared {
             hasher: DefaultHashBuilder::default(),
             fronts: Fronts::new(),
             state: Mutex::new(state),
+            changed: watch::Sender::new(()),
         }
     }
 
@@ -114,24 +123,25 @@ impl Shared {
         KeyRef { hash: hasher.finish(), partition, options }
     }
 
-    /// The credentials that are held and can be reused, or else the entry that cannot.
-    pub(crate) fn look_up(
-        &self,
-        partition: Option<&Arc<str>>,
-        options: &FetchOptions,
-    ) -> Result<Credentials, Option<Arc<Entry>>> {
+    /// The credentials that are held and can be reused, with the entry if it is to be renewed; or else the entry that cannot
+    /// be reused.
+    pub(crate) fn look_up(&self, partition: Option<&Arc<str>>, options: &FetchOptions) -> LookUp {
         let now = self.settings.clock.now();
         let has_rule = self.settings.reuse_when.is_some();
         // The common case, and the fast one: no count is touched that another thread touches. A rule of the application's
         // has to wait until the front is let go.
         let found = self.fronts.find(partition, options, |entry, credentials| {
-            let is_reusable = !has_rule && entry.freshness.reusable.contains(entry.age(now));
-            if is_reusable { Ok(credentials.clone()) } else { Err((Arc::clone(entry), credentials.clone())) }
+            let age = entry.age(now);
+            if has_rule || !entry.freshness.reusable.contains(age) {
+                return Err((Arc::clone(entry), credentials.clone()));
+            }
+            let is_due = age >= entry.freshness.renewal && entry.renewal.begin(age);
+            Ok((credentials.clone(), is_due.then(|| Arc::clone(entry))))
         });
         let (entry, credentials) = match found {
-            Some(Ok(credentials)) => {
+            Some(Ok(reusable)) => {
                 tracing::trace!("token reused");
-                return Ok(credentials);
+                return Ok(reusable);
             }
             Some(Err((entry, credentials))) => (entry, Some(credentials)),
             None => {
@@ -143,7 +153,42 @@ impl Shared {
             return Err(Some(entry));
         }
         tracing::trace!("token reused");
-        Ok(credentials.unwrap_or_else(|| self.fronts.adopt(&entry)))
+        let credentials = credentials.unwrap_or_else(|| self.fronts.adopt(&entry));
+        let age = entry.age(now);
+        let is_due = age >= entry.freshness.renewal && entry.renewal.begin(age);
+        Ok((credentials, is_due.then_some(entry)))
+    }
+
+    pub(crate) fn refresh_ahead(&self) -> Option<RefreshAhead> {
+        self.settings.freshness.refresh_ahead
+    }
+
+    /// Is told when something else is held.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    pub(crate) fn held(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
+        self.lock().cache.get(key).cloned()
+    }
+
+    pub(crate) fn age(&self, entry: &Entry) -> Duration {
+        entry.age(self.settings.clock.now())
+    }
+
+    /// Whether an entry can be reused.
+    pub(crate) fn is_good(&self, entry: &Entry) -> bool {
+        self.is_reusable(entry, self.settings.clock.now())
+    }
+
+    pub(crate) fn is_unexpired(&self, entry: &Entry) -> bool {
+        entry.freshness.unexpired.contains(self.age(entry))
+    }
+
+    /// In what time an entry is to be renewed: ahead of need, or when it can be reused no longer.
+    pub(crate) fn renewal_due_in(&self, entry: &Entry) -> Duration {
+        let age = self.age(entry);
+        entry.freshness.reusable.left_at(age).min(entry.freshness.renewal.saturating_sub(age))
     }
 
     /// Runs a rule of the application's, so no lock may be held.
@@ -164,6 +209,7 @@ impl Shared {
         self.fronts.drop_dead();
         drop(removed);
         woken.into_iter().for_each(Waker::wake);
+        self.changed.send_replace(());
         tracing::debug!("token invalidated");
     }
 
@@ -175,6 +221,7 @@ impl Shared {
         self.fronts.drop_dead();
         drop(removed);
         woken.into_iter().for_each(Waker::wake);
+        self.changed.send_replace(());
         tracing::debug!("all tokens invalidated");
     }
 
@@ -187,6 +234,7 @@ impl Shared {
         drop(state);
         self.fronts.drop_dead();
         woken.into_iter().for_each(Waker::wake);
+        self.changed.send_replace(());
         tracing::debug!(held = !removed.is_empty(), "token rejected");
         !removed.is_empty()
     }
@@ -195,6 +243,17 @@ impl Shared {
     ///
     /// `stale` is the entry that the caller has found unfit already.
     pub(crate) async fn load(self: &Arc<Self>, key: Key, ask: Ask, stale: Option<Arc<Entry>>) -> Outcome {
+        let asked_of = key.clone();
+        match self.fetch_newer(key, ask, stale).await {
+            Err(error) if ask == Ask::Any && !error.is_auth() && error.kind() != FetchErrorKind::PartitionChanged => {
+                self.unexpired(&asked_of).ok_or(error)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// [`load`](Self::load) without a token that is held in place of an error.
+    pub(crate) async fn fetch_newer(self: &Arc<Self>, key: Key, ask: Ask, stale: Option<Arc<Entry>>) -> Outcome {
         let key = Arc::new(key);
         let mut seat = match self.take_seat(&key, ask, stale) {
             Ok(seat) => seat,
@@ -204,10 +263,7 @@ impl Shared {
         if self.partition() != key.partition {
             return Err(FetchError::partition_changed());
         }
-        match outcome {
-            Err(error) if ask == Ask::Any && !error.is_auth() => self.unexpired(&key).ok_or(error),
-            outcome => outcome,
-        }
+        outcome
     }
 
     /// Boards a flight, or gives credentials that somebody else has fetched since `stale` was found unfit.
@@ -318,7 +374,8 @@ impl Shared {
         match outcome {
             Ok(credentials) => {
                 let claims = credentials.claims().ok();
-                let freshness = self.settings.freshness.judge(claims, credentials.server_time().unwrap_or(now.wall));
+                let freshness =
+                    self.settings.freshness.judge(claims, credentials.server_time().unwrap_or(now.wall), chance());
                 tracing::debug!(
                     expires = claims.and_then(|claims| claims.exp).map(NumericDate::as_secs),
                     "token received"
@@ -444,10 +501,19 @@ impl Seat {
         if let (Some(receipt), Some(asked)) = (receipt, landing.keep) {
             let Receipt { credentials, now, freshness } = receipt;
             let entry = Entry::new(Key::clone(&self.key), credentials, now, freshness, asked);
-            given_up = state.cache.insert(Arc::new(entry), shared.fronts.settle());
+            // Where nobody asked for a fresh one, a token that can be reused is not given up for one that can't.
+            let held = state.cache.get(Key::as_ref(&self.key));
+            let is_held_better = !landing.is_fresh
+                && shared.settings.reuse_when.is_none()
+                && !freshness.reusable.contains(Duration::ZERO)
+                && held.is_some_and(|held| held.freshness.reusable.contains(held.age(now)));
+            if !is_held_better {
+                given_up = state.cache.insert(Arc::new(entry), shared.fronts.settle());
+            }
         }
         drop(state);
         landing.wake.into_iter().for_each(Waker::wake);
+        shared.changed.send_replace(());
         if !given_up.is_empty() {
             shared.fronts.drop_dead();
         }

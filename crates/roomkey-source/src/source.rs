@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
 
 use crate::builder::TokenSourceBuilder;
+use crate::cache::Entry;
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::endpoint_error::EndpointError;
@@ -14,6 +17,8 @@ use crate::flight::Ask;
 use crate::loading::Shared;
 use crate::options::FetchOptions;
 use crate::provider::{BoxError, TokenProvider, provider_fn};
+use crate::refresh::renew;
+use crate::watch::Watch;
 
 /// Gives credentials for a room: those that it holds, while their token can be reused, and new ones from its provider
 /// otherwise.
@@ -51,9 +56,35 @@ use crate::provider::{BoxError, TokenProvider, provider_fn};
 #[doc(alias = "TokenSourceConfigurable")]
 #[doc(alias = "TokenSourceCustom")]
 #[doc(alias = "CachingTokenSource")]
-pub struct TokenSource(pub(crate) Arc<Shared>);
+pub struct TokenSource(Arc<Handle>);
+
+/// What the users' handles share and nothing else holds: with the last of them, renewals behind them end.
+struct Handle {
+    shared: Arc<Shared>,
+    renewals: Mutex<JoinSet<()>>,
+}
 
 impl TokenSource {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(Handle { shared: Arc::new(shared), renewals: Mutex::new(JoinSet::new()) }))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// Renews a token in the background, if there is a runtime to do so.
+    fn renew(&self, entry: Arc<Entry>) {
+        let ahead = self.shared().refresh_ahead();
+        let (Some(ahead), Ok(runtime)) = (ahead, tokio::runtime::Handle::try_current()) else {
+            entry.renewal.end();
+            return;
+        };
+        let mut renewals = self.0.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        while renewals.try_join_next().is_some() {}
+        renewals.spawn_on(renew(Arc::clone(self.shared()), entry, ahead), &runtime);
+    }
+
     /// A source that calls a function of the application's: it gets the options and gives credentials. Errors of any type
     /// pass through `?`.
     ///
@@ -169,16 +200,20 @@ impl TokenSource {
     /// The provider failed, or did not answer in time, and nothing that is held will do. Whoever waited for the same call
     /// gets the same error; it is not remembered.
     pub async fn fetch(&self, options: &FetchOptions) -> Result<Credentials, FetchError> {
-        if self.0.is_single_use() {
+        if self.shared().is_single_use() {
             return Box::pin(self.take(options)).await;
         }
-        let partition = self.0.partition();
-        match self.0.look_up(partition.as_ref(), options) {
-            Ok(held) => Ok(held),
+        let partition = self.shared().partition();
+        match self.shared().look_up(partition.as_ref(), options) {
+            Ok((held, None)) => Ok(held),
+            Ok((held, Some(due))) => {
+                self.renew(due);
+                Ok(held)
+            }
             // Apart, and boxed, so that a fetch from the cache is a small future.
             Err(stale) => {
-                let key = self.0.key(partition.as_ref(), options).to_owned();
-                Box::pin(self.0.load(key, Ask::Any, stale)).await
+                let key = self.shared().key(partition.as_ref(), options).to_owned();
+                Box::pin(self.shared().load(key, Ask::Any, stale)).await
             }
         }
     }
@@ -196,12 +231,12 @@ impl TokenSource {
     /// The provider failed or did not answer in time. What is held stays.
     #[doc(alias = "force")]
     pub async fn fetch_fresh(&self, options: &FetchOptions) -> Result<Credentials, FetchError> {
-        let partition = self.0.partition();
-        let key = self.0.key(partition.as_ref(), options).to_owned();
-        if self.0.is_single_use() {
-            return Box::pin(self.0.call_alone(&key)).await;
+        let partition = self.shared().partition();
+        let key = self.shared().key(partition.as_ref(), options).to_owned();
+        if self.shared().is_single_use() {
+            return Box::pin(self.shared().call_alone(&key)).await;
         }
-        Box::pin(self.0.load(key, Ask::Fresh, None)).await
+        Box::pin(self.shared().load(key, Ask::Fresh, None)).await
     }
 
     /// Gives credentials that nobody else gets: the ones held, which are held no longer, or new ones from a call for this
@@ -213,14 +248,14 @@ impl TokenSource {
     ///
     /// The provider failed or did not answer in time.
     pub async fn take(&self, options: &FetchOptions) -> Result<Credentials, FetchError> {
-        let partition = self.0.partition();
-        let key = self.0.key(partition.as_ref(), options);
-        if let Some(held) = self.0.take_held(key) {
+        let partition = self.shared().partition();
+        let key = self.shared().key(partition.as_ref(), options);
+        if let Some(held) = self.shared().take_held(key) {
             tracing::debug!("token taken");
             return Ok(held);
         }
         let key = key.to_owned();
-        Box::pin(self.0.call_alone(&key)).await
+        Box::pin(self.shared().call_alone(&key)).await
     }
 
     /// Makes sure that credentials for these options are held, so that the next fetch or [`take`](Self::take) finds them: at
@@ -230,12 +265,34 @@ impl TokenSource {
     ///
     /// As for [`fetch`](Self::fetch).
     pub async fn prefetch(&self, options: &FetchOptions) -> Result<(), FetchError> {
-        let partition = self.0.partition();
-        if let Err(stale) = self.0.look_up(partition.as_ref(), options) {
-            let key = self.0.key(partition.as_ref(), options).to_owned();
-            Box::pin(self.0.load(key, Ask::Any, stale)).await?;
+        let partition = self.shared().partition();
+        match self.shared().look_up(partition.as_ref(), options) {
+            Ok((_, due)) => due.into_iter().for_each(|due| self.renew(due)),
+            Err(stale) => {
+                let key = self.shared().key(partition.as_ref(), options).to_owned();
+                Box::pin(self.shared().load(key, Ask::Any, stale)).await?;
+            }
         }
         Ok(())
+    }
+
+    /// The credentials for these options, kept fresh: a [`Watch`] gives them, and others whenever they change.
+    ///
+    /// ```
+    /// # use roomkey_source::{Credentials, FetchError, FetchOptions, TokenSource};
+    /// # async fn run(source: TokenSource) {
+    /// let mut watch = source.watch(FetchOptions::new().with_room_name("lobby"));
+    /// loop {
+    ///     match watch.next().await {
+    ///         Ok(credentials) => println!("join with what expires at {:?}", credentials.expires_at()),
+    ///         Err(error) => println!("{error}; trying on"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn watch(&self, options: FetchOptions) -> Watch {
+        Watch::new(self.clone(), options)
     }
 
     /// Gives other credentials than those that a server has refused although their token has not expired: because it was
@@ -259,27 +316,27 @@ impl TokenSource {
     #[must_use]
     #[doc(alias = "cached_response")]
     pub fn cached(&self, options: &FetchOptions) -> Option<Credentials> {
-        let partition = self.0.partition();
-        self.0.cached(self.0.key(partition.as_ref(), options))
+        let partition = self.shared().partition();
+        self.shared().cached(self.shared().key(partition.as_ref(), options))
     }
 
     /// Forgets what is held for these options, for who is logged in now. A call under way still serves those who wait for
     /// it, but what it gives is not held, and who comes later does not get it.
     pub fn invalidate(&self, options: &FetchOptions) {
-        let partition = self.0.partition();
-        self.0.invalidate(self.0.key(partition.as_ref(), options));
+        let partition = self.shared().partition();
+        self.shared().invalidate(self.shared().key(partition.as_ref(), options));
     }
 
     /// [Forgets](Self::invalidate) everything, of every [partition](crate::TokenSourceBuilder::partition).
     pub fn invalidate_all(&self) {
-        self.0.invalidate_all();
+        self.shared().invalidate_all();
     }
 
     /// Forgets these credentials where they are still what is held, and says whether they were: for a token that was
     /// refused, while another task may already have fetched a better one, which stays. Where they were, it is an
     /// [`invalidate`](Self::invalidate) of their options: a call under way may give the same token again.
     pub fn invalidate_token(&self, credentials: &Credentials) -> bool {
-        self.0.invalidate_token(credentials)
+        self.shared().invalidate_token(credentials)
     }
 }
 

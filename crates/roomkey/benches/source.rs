@@ -20,12 +20,15 @@ use criterion::Criterion;
 use livekit_token_source::{
     TokenSourceCached, TokenSourceConfigurable, TokenSourceFetchOptions, TokenSourceResponse, TokenSourceResult,
 };
-use roomkey_source::{Credentials, FetchOptions, TokenSource};
+use roomkey_source::{Credentials, FetchOptions, TokenSource, provider_fn};
 use side_by_side::{Pair, compare};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-const PAIRS: [Pair; 1] = [Pair { group: "hit", ours: "roomkey", peer: "livekit-token-source", goal: Some(0.1) }];
+const PAIRS: [Pair; 2] = [
+    Pair { group: "hit", ours: "roomkey", peer: "livekit-token-source", goal: Some(0.1) },
+    Pair { group: "hit", ours: "refresh-ahead", peer: "roomkey", goal: Some(1.15) },
+];
 
 /// A token of the official crate, with what a token usually carries.
 fn token() -> String {
@@ -98,18 +101,29 @@ fn hit(criterion: &mut Criterion) {
     let (our_source, their_source) = (ours(&provider), theirs(&provider));
     let (our_options, their_options) = (our_options(), their_options());
 
+    let refreshing = {
+        let provider = provider.clone();
+        let function = move |_| {
+            let provider = provider.clone();
+            async move { Ok(Credentials::new("wss://example", provider.call().await)) }
+        };
+        TokenSource::builder(provider_fn(function)).refresh_ahead(Duration::from_secs(300)).build()
+    };
+
     let mut group = criterion.benchmark_group("hit");
-    group.bench_function("roomkey", |bench| {
-        bench.iter_custom(|iterations| {
-            runtime.block_on(async {
-                let begin = Instant::now();
-                for _ in 0..iterations {
-                    black_box(our_source.fetch(black_box(&our_options)).await.unwrap());
-                }
-                begin.elapsed()
-            })
+    for (name, source) in [("roomkey", &our_source), ("refresh-ahead", &refreshing)] {
+        group.bench_function(name, |bench| {
+            bench.iter_custom(|iterations| {
+                runtime.block_on(async {
+                    let begin = Instant::now();
+                    for _ in 0..iterations {
+                        black_box(source.fetch(black_box(&our_options)).await.unwrap());
+                    }
+                    begin.elapsed()
+                })
+            });
         });
-    });
+    }
     group.bench_function("livekit-token-source", |bench| {
         bench.iter_custom(|iterations| {
             runtime.block_on(async {

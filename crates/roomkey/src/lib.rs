@@ -6,9 +6,9 @@ pub use roomkey_source::ReqwestClient;
 pub use roomkey_source::{
     BoxError, Claims, Clock, Credentials, DecodeError, Endpoint, EndpointError, FetchError, FetchErrorKind,
     FetchOptions, FixedTokenSource, GrantCheck, Held, HttpClient, HttpError, JobRestartPolicy, ManualClock, Now,
-    NumericDate, ProviderError, ProviderFn, RawJson, RetryPolicy, Reuse, RoomAgentDispatch, RoomConfiguration,
-    SystemClock, TokenProvider, TokenRequest, TokenResponse, TokenSource, TokenSourceBuilder, VideoGrant, http,
-    provider_fn,
+    NumericDate, ProviderError, ProviderFn, RawJson, RefreshAhead, RetryPolicy, Reuse, RoomAgentDispatch,
+    RoomConfiguration, SystemClock, TokenProvider, TokenRequest, TokenResponse, TokenSource, TokenSourceBuilder,
+    VideoGrant, Watch, http, provider_fn,
 };
 #[cfg(feature = "minter")]
 pub use roomkey_source::{Minter, MinterError, Signer, SignerError};

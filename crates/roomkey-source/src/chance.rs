@@ -1,0 +1,8 @@
+//! Chance, where it only has to keep machines apart.
+
+use std::hash::{BuildHasher, RandomState};
+
+/// A number in `0.0..1.0` that is another one each time.
+pub(crate) fn chance() -> f64 {
+    (RandomState::new().hash_one(()) >> 11) as f64 / (1u64 << 53) as f64
+}

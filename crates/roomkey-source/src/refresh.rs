@@ -1,0 +1,169 @@
+//! Renewing a token before anybody waits for one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::cache::{Entry, Key};
+use crate::chance::chance;
+use crate::error::FetchError;
+use crate::flight::Ask;
+use crate::loading::Shared;
+
+/// When tokens are renewed ahead of need; see
+/// [`TokenSourceBuilder::refresh_ahead`](crate::TokenSourceBuilder::refresh_ahead).
+///
+/// A token's life, as a fetch sees it, with a `RefreshAhead` of five minutes:
+///
+/// ```text
+/// received        5 min before exp        1 min before exp     exp
+/// │ reused        │ reused, and renewed   │ fetched            │ fetched
+/// │               │ behind the fetch      │ (old one if that   │
+/// │               │                       │  fails)            │
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RefreshAhead {
+    lead: Duration,
+    jitter: f64,
+    first_wait: Duration,
+    max_wait: Duration,
+}
+
+impl RefreshAhead {
+    /// Renews tokens when they are this close to their expiry, and not before half of their life has passed.
+    #[must_use]
+    pub fn new(lead: Duration) -> Self {
+        Self { lead, jitter: 0.2, first_wait: Duration::from_secs(5), max_wait: Duration::from_secs(60) }
+    }
+
+    /// Sets by what part of the lead the renewal of a token is put off by chance, so that clients whose tokens are of one
+    /// age don't come all at once: 0.2 unless set, at most 1.
+    #[must_use]
+    pub fn with_jitter(mut self, part: f64) -> Self {
+        self.jitter = part.clamp(0.0, 1.0);
+        self
+    }
+
+    /// Sets the waits after a renewal that failed: the first, which doubles with each failure, and the longest; 5 and 60
+    /// seconds unless set. Half of each is left to chance, as far as there is a jitter.
+    #[must_use]
+    pub fn with_waits(mut self, first: Duration, longest: Duration) -> Self {
+        self.first_wait = first;
+        self.max_wait = longest.max(first);
+        self
+    }
+
+    /// The age at which a token with this much life left is renewed. `chance` is in `0.0..1.0`.
+    pub(crate) fn renewal_age(&self, left: Duration, chance: f64) -> Duration {
+        let lead = self.lead.min(left / 2);
+        left.saturating_sub(lead) + lead.mul_f64(self.jitter * chance)
+    }
+
+    /// How long to wait after this many failures in a row, from 1 on. `chance` is in `0.0..1.0`.
+    pub(crate) fn wait_after(&self, failures: u32, chance: f64) -> Duration {
+        let doubled = self.first_wait.saturating_mul(1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        let longest = doubled.min(self.max_wait);
+        if self.jitter > 0.0 { longest.mul_f64(0.5 + chance / 2.0) } else { longest }
+    }
+}
+
+impl From<Duration> for RefreshAhead {
+    fn from(lead: Duration) -> Self {
+        Self::new(lead)
+    }
+}
+
+/// How it stands with the renewal of a token that is held.
+#[derive(Debug, Default)]
+pub(crate) struct Renewal {
+    is_under_way: AtomicBool,
+    failures: AtomicU32,
+    /// The age of the token before which it is not tried again, in milliseconds.
+    not_before: AtomicU64,
+}
+
+impl Renewal {
+    /// Whether a renewal may begin at this age; it has begun then.
+    pub(crate) fn begin(&self, age: Duration) -> bool {
+        let is_due = age.as_millis() >= u128::from(self.not_before.load(Ordering::Relaxed));
+        is_due && !self.is_under_way.swap(true, Ordering::Relaxed)
+    }
+
+    /// Ends a renewal that did not come about.
+    pub(crate) fn end(&self) {
+        self.is_under_way.store(false, Ordering::Relaxed);
+    }
+
+    fn fail(&self, age: Duration, policy: &RefreshAhead) {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let again = (age + policy.wait_after(failures, chance())).as_millis();
+        self.not_before.store(u64::try_from(again).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// Renews a token behind the fetch that found it due. It holds nothing of the users' handles: when the last of those is
+/// dropped, this is aborted.
+pub(crate) async fn renew(shared: Arc<Shared>, entry: Arc<Entry>, policy: RefreshAhead) {
+    let under_way = UnderWay(&entry.renewal);
+    let outcome = shared.fetch_newer(Key::clone(&entry.key), Ask::Any, Some(Arc::clone(&entry))).await;
+    // A provider that gives what is no better than what is held is not asked again at once.
+    if outcome.is_err() || !entry.is_dead() {
+        entry.renewal.fail(shared.age(&entry), &policy);
+        log(outcome.err().as_ref());
+    }
+    drop(under_way);
+}
+
+fn log(error: Option<&FetchError>) {
+    match error {
+        Some(error) => {
+            tracing::warn!(kind = ?error.kind(), "token not renewed ahead; the one held is good for a while")
+        }
+        None => tracing::warn!("token not renewed ahead: the one that came is no better"),
+    }
+}
+
+/// Ends a renewal, also where its task is dropped.
+struct UnderWay<'a>(&'a Renewal);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_renewal_begins_within_the_jitter_of_the_lead_and_never_in_the_first_half_of_a_life() {
+        let policy = RefreshAhead::new(300 * SECOND);
+        for (left, chance, age) in [(600, 0.0, 300), (900, 0.0, 600), (900, 1.0, 660), (100, 0.0, 50), (100, 1.0, 60)] {
+            assert_eq!(policy.renewal_age(left * SECOND, chance), age * SECOND, "{left} {chance}");
+        }
+        assert_eq!(RefreshAhead::new(Duration::MAX).renewal_age(Duration::ZERO, 1.0), Duration::ZERO);
+        assert!(RefreshAhead::new(Duration::MAX).renewal_age(Duration::MAX, 0.0) >= Duration::MAX / 2);
+    }
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let policy = RefreshAhead::new(SECOND).with_waits(2 * SECOND, 10 * SECOND);
+        for (failures, longest) in [(1, 2), (2, 4), (3, 8), (4, 10), (1_000, 10)] {
+            assert_eq!(policy.wait_after(failures, 1.0), longest * SECOND);
+            assert_eq!(policy.wait_after(failures, 0.0), longest * SECOND / 2);
+            assert_eq!(policy.with_jitter(0.0).wait_after(failures, 0.3), longest * SECOND);
+        }
+    }
+
+    #[test]
+    fn a_renewal_runs_once_at_a_time_and_not_before_its_wait_is_over() {
+        let (renewal, policy) = (Renewal::default(), RefreshAhead::new(SECOND).with_jitter(0.0));
+        assert!(renewal.begin(SECOND) && !renewal.begin(SECOND));
+        renewal.fail(10 * SECOND, &policy);
+        drop(UnderWay(&renewal));
+        assert!(!renewal.begin(14 * SECOND) && renewal.begin(15 * SECOND));
+    }
+}
