@@ -16,9 +16,10 @@ check:
 test:
     cargo test --workspace --all-features
 
-# Real peers. None yet: they come with the sources that need them.
+# Real peers: LiveKit's own SDKs, as the lock files have them. Needs node, npm and python3.
 interop:
-    @echo "no interop rows yet"
+    tests/interop/setup
+    ROOMKEY_PYTHON=target/interop/python/bin/python cargo run --quiet -p roomkey-interop
 
 # Benchmarks, each beside a peer in the same run; prints the ratios. docs/benchmarks.md has what we saw.
 bench *ARGS:

@@ -102,7 +102,6 @@ fn hit(criterion: &mut Criterion) {
     let (our_options, their_options) = (our_options(), their_options());
 
     let refreshing = {
-        let provider = provider.clone();
         let function = move |_| {
             let provider = provider.clone();
             async move { Ok(Credentials::new("wss://example", provider.call().await)) }

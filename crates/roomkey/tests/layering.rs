@@ -6,15 +6,21 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate may depend on of ours, tests and examples apart.
-const MAY_DEPEND_ON: [(&str, &[&str]); 3] =
-    [("roomkey-token", &[]), ("roomkey-source", &["roomkey-token"]), ("roomkey", &["roomkey-source", "roomkey-token"])];
+const MAY_DEPEND_ON: [(&str, &[&str]); 4] = [
+    ("roomkey-token", &[]),
+    ("roomkey-source", &["roomkey-token"]),
+    ("roomkey", &["roomkey-source", "roomkey-token"]),
+    // Not published: it runs tests/interop.
+    ("roomkey-interop", &["roomkey"]),
+];
 
 /// What a crate may not depend on directly: a runtime or I/O in a core, a second JWT library. What they bring in turn, and
 /// LiveKit's C++, is for deny.toml.
-const BANNED: [(&str, &[&str]); 3] = [
+const BANNED: [(&str, &[&str]); 4] = [
     ("roomkey-token", &["tokio", "tracing", "jsonwebtoken", "livekit-protocol", "livekit-token"]),
     ("roomkey-source", &["ring", "livekit-token-source", "livekit-token"]),
     ("roomkey", &["livekit", "libwebrtc", "webrtc-sys"]),
+    ("roomkey-interop", &["livekit", "libwebrtc", "webrtc-sys"]),
 ];
 
 fn metadata() -> Value {
