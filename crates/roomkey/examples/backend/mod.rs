@@ -1,5 +1,7 @@
 //! A token backend for the examples: an HTTP server on this machine that mints with LiveKit's own `livekit-token`.
 
+#![allow(dead_code, reason = "each example uses its part")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
