@@ -97,15 +97,7 @@ fn token_answer() -> String {
 async fn the_request_is_the_one_that_livekits_clients_send() {
     let client = ScriptedClient::giving(&token_answer());
     let source = client.source();
-    let full = FetchOptions::new()
-        .with_room_name("r")
-        .with_participant_name("n")
-        .with_participant_identity("i")
-        .with_participant_metadata("m")
-        .with_participant_attribute("k", "v")
-        .with_agent_name("a")
-        .with_agent_metadata("am")
-        .with_deployment("staging");
+    let full = full_options();
     source.fetch(&full).await.unwrap();
     let request = client.last();
     assert_eq!(

@@ -19,16 +19,7 @@ use support::*;
 /// Case 48.
 #[test]
 fn options_serialize_flat_with_the_names_of_the_wire_and_come_back_equal() {
-    let options = FetchOptions::new()
-        .with_room_name("r")
-        .with_participant_name("n")
-        .with_participant_identity("i")
-        .with_participant_metadata("m")
-        .with_participant_attribute("k", "v")
-        .with_agent_name("a")
-        .with_agent_metadata("am")
-        .with_deployment("staging")
-        .with_room_config(RoomConfiguration::new().with_empty_timeout(5));
+    let options = full_options().with_room_config(RoomConfiguration::new().with_empty_timeout(5));
     let json = json!({
         "room_name": "r", "participant_name": "n", "participant_identity": "i", "participant_metadata": "m",
         "participant_attributes": {"k": "v"}, "agent_name": "a", "agent_metadata": "am", "deployment": "staging",
@@ -51,15 +42,7 @@ fn options_serialize_flat_with_the_names_of_the_wire_and_come_back_equal() {
 /// Case 48, the other half; the exact request is the one that LiveKit's SDKs send.
 #[test]
 fn a_request_and_a_response_have_the_names_of_the_wire() {
-    let options = FetchOptions::new()
-        .with_room_name("r")
-        .with_participant_name("n")
-        .with_participant_identity("i")
-        .with_participant_metadata("m")
-        .with_participant_attribute("k", "v")
-        .with_agent_name("a")
-        .with_agent_metadata("am")
-        .with_deployment("staging");
+    let options = full_options();
     let sent: Value = serde_json::from_str(
         r#"{"room_name":"r","participant_name":"n","participant_identity":"i","participant_metadata":"m","participant_attributes":{"k":"v"},"room_config":{"agents":[{"agent_name":"a","metadata":"am","deployment":"staging"}]}}"#,
     )

@@ -47,6 +47,19 @@ pub(crate) fn room(name: &str) -> FetchOptions {
     FetchOptions::new().with_room_name(name)
 }
 
+/// Options of which LiveKit's SDKs make the request of the black-box cases.
+pub(crate) fn full_options() -> FetchOptions {
+    FetchOptions::new()
+        .with_room_name("r")
+        .with_participant_name("n")
+        .with_participant_identity("i")
+        .with_participant_metadata("m")
+        .with_participant_attribute("k", "v")
+        .with_agent_name("a")
+        .with_agent_metadata("am")
+        .with_deployment("staging")
+}
+
 pub(crate) type Answer = Result<String, BoxError>;
 type Respond = dyn Fn(usize, &FetchOptions) -> Answer + Send + Sync;
 
