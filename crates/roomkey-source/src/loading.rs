@@ -369,8 +369,7 @@ impl Shared {
     }
 
     /// Judges what a call gave, before anything is locked: this runs code of the application's.
-    fn judge(&self, key: &Key, outcome: &Outcome) -> Option<Receipt> {
-        let now = self.settings.clock.now();
+    fn judge(&self, key: &Key, outcome: &Outcome, now: Now) -> Option<Receipt> {
         match outcome {
             Ok(credentials) => {
                 let claims = credentials.claims().ok();
@@ -488,16 +487,19 @@ impl Seat {
     /// Ends the flight with an outcome: what was received is held, if it may be, and those who wait are woken.
     fn land(&mut self, outcome: Outcome) -> Outcome {
         // A panic in here, of a clock or a partition, must not leave the others waiting.
-        let judged = catch_unwind(AssertUnwindSafe(|| self.shared.judge(&self.key, &outcome)));
-        let (outcome, receipt) = match judged {
-            Ok(receipt) => (outcome, receipt),
-            Err(_) => (Err(FetchError::panicked()), None),
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            let now = self.shared.settings.clock.now();
+            (self.shared.judge(&self.key, &outcome, now), now)
+        }));
+        let (outcome, receipt, now) = match judged {
+            Ok((receipt, now)) => (outcome, receipt, Some(now)),
+            Err(_) => (Err(FetchError::panicked()), None, None),
         };
         self.is_aboard = false;
         let (flight, caller, shared) = (self.flight, self.caller, &self.shared);
         let mut state = shared.lock();
         let landing = state.with_lane(&self.key, |lane| lane.land(flight, caller, outcome.clone()));
-        let mut given_up = Vec::new();
+        let (mut given_up, mut has_changed) = (Vec::new(), false);
         if let (Some(receipt), Some(asked)) = (receipt, landing.keep) {
             let Receipt { credentials, now, freshness } = receipt;
             let entry = Entry::new(Key::clone(&self.key), credentials, now, freshness, asked);
@@ -509,11 +511,21 @@ impl Seat {
                 && held.is_some_and(|held| held.freshness.reusable.contains(held.age(now)));
             if !is_held_better {
                 given_up = state.cache.insert(Arc::new(entry), shared.fronts.settle());
+                has_changed = true;
             }
         }
+        // Noted here, so that of all who were aboard nobody asks again at once for the token that stays.
+        let mut error_before = None;
+        if let (false, Some(now), Some(held)) = (has_changed, now, state.cache.get(Key::as_ref(&self.key))) {
+            let waits = shared.refresh_ahead().unwrap_or_else(RefreshAhead::none);
+            error_before = held.renewal.fail(held.age(now), &waits, outcome.as_ref().err().cloned());
+        }
         drop(state);
+        drop(error_before);
         landing.wake.into_iter().for_each(Waker::wake);
-        shared.changed.send_replace(());
+        if has_changed {
+            shared.changed.send_replace(());
+        }
         if !given_up.is_empty() {
             shared.fronts.drop_dead();
         }

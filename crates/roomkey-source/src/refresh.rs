@@ -1,7 +1,7 @@
 //! Renewing a token before anybody waits for one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cache::{Entry, Key};
@@ -67,6 +67,13 @@ impl RefreshAhead {
     }
 }
 
+impl RefreshAhead {
+    /// The waits of a source that does not renew ahead of need.
+    pub(crate) fn none() -> Self {
+        Self::new(Duration::ZERO)
+    }
+}
+
 impl From<Duration> for RefreshAhead {
     fn from(lead: Duration) -> Self {
         Self::new(lead)
@@ -80,6 +87,7 @@ pub(crate) struct Renewal {
     failures: AtomicU32,
     /// The age of the token before which it is not tried again, in milliseconds.
     not_before: AtomicU64,
+    last_error: Mutex<Option<FetchError>>,
 }
 
 impl Renewal {
@@ -94,21 +102,31 @@ impl Renewal {
         self.is_under_way.store(false, Ordering::Relaxed);
     }
 
-    fn fail(&self, age: Duration, policy: &RefreshAhead) {
+    /// How long it is not tried again at this age.
+    pub(crate) fn wait_at(&self, age: Duration) -> Duration {
+        Duration::from_millis(self.not_before.load(Ordering::Relaxed)).saturating_sub(age)
+    }
+
+    /// Why it failed last, if it was an error.
+    pub(crate) fn last_error(&self) -> Option<FetchError> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that a call at this age gave nothing better. Gives back the error from before, to be dropped outside of locks.
+    pub(crate) fn fail(&self, age: Duration, policy: &RefreshAhead, error: Option<FetchError>) -> Option<FetchError> {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let again = (age + policy.wait_after(failures, chance())).as_millis();
         self.not_before.store(u64::try_from(again).unwrap_or(u64::MAX), Ordering::Relaxed);
+        std::mem::replace(&mut *self.last_error.lock().unwrap_or_else(PoisonError::into_inner), error)
     }
 }
 
 /// Renews a token behind the fetch that found it due. It holds nothing of the users' handles: when the last of those is
 /// dropped, this is aborted.
-pub(crate) async fn renew(shared: Arc<Shared>, entry: Arc<Entry>, policy: RefreshAhead) {
+pub(crate) async fn renew(shared: Arc<Shared>, entry: Arc<Entry>) {
     let under_way = UnderWay(&entry.renewal);
     let outcome = shared.fetch_newer(Key::clone(&entry.key), Ask::Any, Some(Arc::clone(&entry))).await;
-    // A provider that gives what is no better than what is held is not asked again at once.
     if outcome.is_err() || !entry.is_dead() {
-        entry.renewal.fail(shared.age(&entry), &policy);
         log(outcome.err().as_ref());
     }
     drop(under_way);
@@ -162,7 +180,7 @@ mod tests {
     fn a_renewal_runs_once_at_a_time_and_not_before_its_wait_is_over() {
         let (renewal, policy) = (Renewal::default(), RefreshAhead::new(SECOND).with_jitter(0.0));
         assert!(renewal.begin(SECOND) && !renewal.begin(SECOND));
-        renewal.fail(10 * SECOND, &policy);
+        assert!(renewal.fail(10 * SECOND, &policy, None).is_none());
         drop(UnderWay(&renewal));
         assert!(!renewal.begin(14 * SECOND) && renewal.begin(15 * SECOND));
     }

@@ -75,14 +75,13 @@ impl TokenSource {
 
     /// Renews a token in the background, if there is a runtime to do so.
     fn renew(&self, entry: Arc<Entry>) {
-        let ahead = self.shared().refresh_ahead();
-        let (Some(ahead), Ok(runtime)) = (ahead, tokio::runtime::Handle::try_current()) else {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             entry.renewal.end();
             return;
         };
         let mut renewals = self.0.renewals.lock().unwrap_or_else(PoisonError::into_inner);
         while renewals.try_join_next().is_some() {}
-        renewals.spawn_on(renew(Arc::clone(self.shared()), entry, ahead), &runtime);
+        renewals.spawn_on(renew(Arc::clone(self.shared()), entry), &runtime);
     }
 
     /// A source that calls a function of the application's: it gets the options and gives credentials. Errors of any type

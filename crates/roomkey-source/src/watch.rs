@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch::Receiver;
+use tokio::time::Instant;
 
 use crate::chance::chance;
 use crate::credentials::Credentials;
@@ -48,33 +49,47 @@ impl Watch {
     /// # Errors
     ///
     /// A renewal failed, and the credentials given before have expired. The watch goes on.
+    #[expect(clippy::disallowed_methods, reason = "tokio's clock, for tokio's timers")]
     pub async fn next(&mut self) -> Result<Credentials, FetchError> {
         let shared = Arc::clone(self.source.shared());
-        let policy = shared.refresh_ahead().unwrap_or_else(|| RefreshAhead::new(Duration::ZERO));
+        let waits = shared.refresh_ahead().unwrap_or_else(RefreshAhead::none);
         let options = Arc::clone(&self.options);
-        let mut must_wait = self.failures > 0;
+        // After an error, and after what can't be reused.
+        let mut not_before = (self.failures > 0).then(|| Instant::now() + waits.wait_after(self.failures, chance()));
         loop {
             self.changes.mark_unchanged();
             let partition = shared.partition();
             let key = shared.key(partition.as_ref(), &options);
             let held = shared.held(key);
-            if let Some(entry) = held.as_ref().filter(|entry| shared.is_good(entry)) {
-                if self.given.as_ref() != Some(&entry.credentials) {
-                    return Ok(self.give(entry.credentials.separate(), 0));
-                }
-                let due_in = shared.renewal_due_in(entry);
-                if !must_wait && !due_in.is_zero() {
-                    self.wait(due_in).await;
-                    continue;
-                }
+            let good = held.as_ref().filter(|entry| shared.is_good(entry));
+            if let Some(entry) = good
+                && self.given.as_ref() != Some(&entry.credentials)
+            {
+                return Ok(self.give(entry.credentials.separate(), 0));
             }
-            if must_wait {
-                must_wait = false;
-                if self.wait(policy.wait_after(self.failures, chance())).await {
-                    continue;
-                }
+
+            // When it is to be renewed, but not before the wait is over that a failure of whoever tried has begun.
+            let due_in = good.map_or(Duration::ZERO, |entry| shared.renewal_due_in(entry));
+            let wait = held.as_ref().map_or(Duration::ZERO, |entry| entry.renewal.wait_at(shared.age(entry)));
+            let is_held_unexpired = held.as_ref().is_some_and(|entry| shared.is_unexpired(entry));
+            if let Some(entry) = &held
+                && !is_held_unexpired
+                && !wait.is_zero()
+                && self.failures == 0
+                && let Some(error) = entry.renewal.last_error()
+            {
+                // Somebody else has asked, and what they were told is for this watch too.
+                self.failures = 1;
+                return Err(error);
             }
-            let is_held_good = held.as_ref().is_some_and(|entry| shared.is_unexpired(entry));
+            let until = (Instant::now() + due_in.max(wait)).max(not_before.unwrap_or_else(Instant::now));
+            if until > Instant::now() {
+                if !self.wait_until(until).await {
+                    not_before = None;
+                }
+                continue;
+            }
+
             let outcome = Box::pin(shared.fetch_newer(key.to_owned(), Ask::Any, held.clone())).await;
             let failures = self.failures.saturating_add(1);
             match outcome {
@@ -82,13 +97,12 @@ impl Watch {
                     let is_good = shared.held(key).is_some_and(|entry| shared.is_good(&entry));
                     return Ok(self.give(credentials, if is_good { 0 } else { failures }));
                 }
-                Err(error) if !is_held_good => {
+                Err(error) if !is_held_unexpired => {
                     self.failures = failures;
                     return Err(error);
                 }
-                _ => {
-                    self.failures = failures;
-                    must_wait = true;
+                Ok(_) | Err(_) => {
+                    not_before = held.is_none().then(|| Instant::now() + waits.wait_after(failures, chance()));
                 }
             }
         }
@@ -100,10 +114,10 @@ impl Watch {
         credentials
     }
 
-    /// Waits for some time, or until the source holds something else, which is said.
-    async fn wait(&mut self, time: Duration) -> bool {
+    /// Waits until a time, or until the source holds something else, which is said.
+    async fn wait_until(&mut self, time: Instant) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(time) => false,
+            () = tokio::time::sleep_until(time) => false,
             // The source is there as long as this is, and so is the other end.
             _ = self.changes.changed() => true,
         }

@@ -250,6 +250,39 @@ async fn a_watch_says_nothing_of_failures_until_the_token_has_expired_and_then_g
     assert_eq!(watch.next().await.unwrap().participant_token(), "opaque");
 }
 
+/// Neither the failures of others nor what is fetched for other options makes a watch ask sooner.
+#[tokio::test(start_paused = true)]
+async fn many_watches_of_a_backend_that_is_down_spare_it() {
+    let clock = TokioClock::new();
+    let backend = backend(clock);
+    let source = backend.builder().clock(clock).refresh_ahead(RefreshAhead::new(seconds(300))).build();
+    let mut watches = JoinSet::new();
+    for _ in 0..100 {
+        let mut watch = source.watch(room("a"));
+        watches.spawn(async move {
+            watch.next().await.unwrap();
+            watch.next().await.unwrap_err()
+        });
+    }
+    settle().await;
+    assert_eq!(backend.calls(), 1);
+    backend.respond(move |_, options| match options.room_name() {
+        Some("a") => Err("down".into()),
+        _ => Ok(jwt(&json!({ "exp": NOW + clock.elapsed().as_secs() + 600 }))),
+    });
+    let mut others = 0;
+    while !watches.is_empty() {
+        tokio::time::advance(seconds(1)).await;
+        source.fetch_fresh(&room("b")).await.unwrap();
+        others += 1;
+        settle().await;
+        while watches.try_join_next().is_some() {}
+    }
+    let calls = backend.calls() - 1 - others;
+    assert!(calls <= 20, "{calls} calls in five minutes, of a hundred watches");
+    assert!((600..=661).contains(&clock.elapsed().as_secs()), "{:?}", clock.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_watch_of_tokens_that_can_not_be_reused_does_not_run_hot() {
     let clock = TokioClock::new();
