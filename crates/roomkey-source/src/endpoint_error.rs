@@ -51,7 +51,6 @@ impl Error for EndpointError {
 }
 
 /// Why an endpoint gave no credentials; a source turns it into a [`FetchError`](crate::FetchError) of that kind.
-#[derive(Debug)]
 pub(crate) struct EndpointFailure {
     kind: FetchErrorKind,
     retry_after: Option<Duration>,
@@ -105,6 +104,13 @@ impl EndpointFailure {
             | FetchErrorKind::Timeout
             | FetchErrorKind::PartitionChanged => FailureClass::Permanent,
         }
+    }
+}
+
+/// Without the body.
+impl fmt::Debug for EndpointFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointFailure").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

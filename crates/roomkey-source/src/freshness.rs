@@ -79,7 +79,11 @@ impl FreshnessPolicy {
         Freshness {
             reusable: Span { from, until: left.saturating_sub(lead) },
             unexpired: Span { from, until: left },
-            renewal: self.refresh_ahead.map_or(Duration::MAX, |ahead| ahead.renewal_age(left, chance)),
+            renewal: self.refresh_ahead.map_or(Duration::MAX, |ahead| {
+                // While it can be reused still, or there is no fetch to do it behind.
+                let reusable = left.saturating_sub(lead);
+                ahead.renewal_age(left, chance).min(reusable - reusable / 10)
+            }),
         }
     }
 }

@@ -188,7 +188,9 @@ impl Shared {
     /// In what time an entry is to be renewed: ahead of need, or when it can be reused no longer.
     pub(crate) fn renewal_due_in(&self, entry: &Entry) -> Duration {
         let age = self.age(entry);
-        entry.freshness.reusable.left_at(age).min(entry.freshness.renewal.saturating_sub(age))
+        let due_in = entry.freshness.reusable.left_at(age).min(entry.freshness.renewal.saturating_sub(age));
+        // A rule of the application's may allow what the expiry does not, and does not say for how long.
+        if self.settings.reuse_when.is_some() && due_in.is_zero() { Duration::from_secs(30) } else { due_in }
     }
 
     /// Runs a rule of the application's, so no lock may be held.

@@ -3,6 +3,7 @@
 use std::env;
 use std::error::Error;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,7 +128,9 @@ impl Minter {
             .with_video(grant)
             .with_name(request.participant_name)
             .with_metadata(request.participant_metadata)
-            .with_ttl(self.ttl);
+            .with_ttl(self.ttl)
+            // Times have whole seconds, and two tokens are two tokens.
+            .with_id(format!("{:016x}{:016x}", RandomState::new().hash_one(()), RandomState::new().hash_one(())));
         for (name, value) in request.participant_attributes {
             token = token.with_attribute(name, value);
         }

@@ -40,16 +40,17 @@ impl RefreshAhead {
     /// age don't come all at once: 0.2 unless set, at most 1.
     #[must_use]
     pub fn with_jitter(mut self, part: f64) -> Self {
-        self.jitter = part.clamp(0.0, 1.0);
+        self.jitter = if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) };
         self
     }
 
     /// Sets the waits after a renewal that failed: the first, which doubles with each failure, and the longest; 5 and 60
-    /// seconds unless set. Half of each is left to chance, as far as there is a jitter.
+    /// seconds unless set, a day at most. Half of each is left to chance, as far as there is a jitter.
     #[must_use]
     pub fn with_waits(mut self, first: Duration, longest: Duration) -> Self {
-        self.first_wait = first;
-        self.max_wait = longest.max(first);
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        self.first_wait = first.min(DAY);
+        self.max_wait = longest.clamp(self.first_wait, DAY);
         self
     }
 
@@ -115,7 +116,7 @@ impl Renewal {
     /// Notes that a call at this age gave nothing better. Gives back the error from before, to be dropped outside of locks.
     pub(crate) fn fail(&self, age: Duration, policy: &RefreshAhead, error: Option<FetchError>) -> Option<FetchError> {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let again = (age + policy.wait_after(failures, chance())).as_millis();
+        let again = age.saturating_add(policy.wait_after(failures, chance())).as_millis();
         self.not_before.store(u64::try_from(again).unwrap_or(u64::MAX), Ordering::Relaxed);
         std::mem::replace(&mut *self.last_error.lock().unwrap_or_else(PoisonError::into_inner), error)
     }
@@ -123,13 +124,12 @@ impl Renewal {
 
 /// Renews a token behind the fetch that found it due. It holds nothing of the users' handles: when the last of those is
 /// dropped, this is aborted.
-pub(crate) async fn renew(shared: Arc<Shared>, entry: Arc<Entry>) {
-    let under_way = UnderWay(&entry.renewal);
-    let outcome = shared.fetch_newer(Key::clone(&entry.key), Ask::Any, Some(Arc::clone(&entry))).await;
+pub(crate) async fn renew(shared: Arc<Shared>, under_way: UnderWay) {
+    let entry = &under_way.0;
+    let outcome = shared.fetch_newer(Key::clone(&entry.key), Ask::Any, Some(Arc::clone(entry))).await;
     if outcome.is_err() || !entry.is_dead() {
         log(outcome.err().as_ref());
     }
-    drop(under_way);
 }
 
 fn log(error: Option<&FetchError>) {
@@ -141,12 +141,12 @@ fn log(error: Option<&FetchError>) {
     }
 }
 
-/// Ends a renewal, also where its task is dropped.
-struct UnderWay<'a>(&'a Renewal);
+/// A renewal that has begun; it ends with this, also where its task is dropped before it ran.
+pub(crate) struct UnderWay(pub(crate) Arc<Entry>);
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.end();
+        self.0.renewal.end();
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
         let (renewal, policy) = (Renewal::default(), RefreshAhead::new(SECOND).with_jitter(0.0));
         assert!(renewal.begin(SECOND) && !renewal.begin(SECOND));
         assert!(renewal.fail(10 * SECOND, &policy, None).is_none());
-        drop(UnderWay(&renewal));
+        renewal.end();
         assert!(!renewal.begin(14 * SECOND) && renewal.begin(15 * SECOND));
     }
 }

@@ -18,8 +18,15 @@ use crate::provider::BoxError;
 /// [`new`](Self::new) has what a token source needs: no redirects, a timeout of 10 seconds for each request, TLS with the
 /// certificates that the system trusts, the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`). For a client with
 /// other settings (mutual TLS, a proxy of its own) use `From<reqwest::Client>`; let it follow no redirects to other hosts.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ReqwestClient(reqwest::Client);
+
+/// Shows nothing: a client may have default headers.
+impl std::fmt::Debug for ReqwestClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReqwestClient").finish_non_exhaustive()
+    }
+}
 
 impl ReqwestClient {
     /// A client with the settings above.

@@ -56,10 +56,14 @@ impl RetryPolicy {
             return None;
         }
         if let Some(asked) = retry_after {
-            return (asked <= self.max_wait).then_some(asked);
+            return (asked <= self.max_wait).then(|| asked.max(self.backoff(attempt, chance)));
         }
+        Some(self.backoff(attempt, chance))
+    }
+
+    fn backoff(&self, attempt: u32, chance: f64) -> Duration {
         let doubled = self.first_wait.saturating_mul(1u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
-        Some(doubled.min(self.max_wait).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0))
+        doubled.min(self.max_wait).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
     }
 }
 

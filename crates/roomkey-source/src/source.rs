@@ -17,7 +17,7 @@ use crate::flight::Ask;
 use crate::loading::Shared;
 use crate::options::FetchOptions;
 use crate::provider::{BoxError, TokenProvider, provider_fn};
-use crate::refresh::renew;
+use crate::refresh::{UnderWay, renew};
 use crate::watch::Watch;
 
 /// Gives credentials for a room: those that it holds, while their token can be reused, and new ones from its provider
@@ -75,13 +75,11 @@ impl TokenSource {
 
     /// Renews a token in the background, if there is a runtime to do so.
     fn renew(&self, entry: Arc<Entry>) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            entry.renewal.end();
-            return;
-        };
+        let under_way = UnderWay(entry);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let mut renewals = self.0.renewals.lock().unwrap_or_else(PoisonError::into_inner);
         while renewals.try_join_next().is_some() {}
-        renewals.spawn_on(renew(Arc::clone(self.shared()), entry), &runtime);
+        renewals.spawn_on(renew(Arc::clone(self.shared()), under_way), &runtime);
     }
 
     /// A source that calls a function of the application's: it gets the options and gives credentials. Errors of any type
@@ -269,7 +267,7 @@ impl TokenSource {
             Ok((_, due)) => due.into_iter().for_each(|due| self.renew(due)),
             Err(stale) => {
                 let key = self.shared().key(partition.as_ref(), options).to_owned();
-                Box::pin(self.shared().load(key, Ask::Any, stale)).await?;
+                Box::pin(self.shared().fetch_newer(key, Ask::Any, stale)).await?;
             }
         }
         Ok(())

@@ -15,13 +15,19 @@ use crate::options::FetchOptions;
 use crate::refresh::RefreshAhead;
 use crate::source::TokenSource;
 
+/// How long a watch sleeps at most before it looks again.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
 /// The credentials for some options, again and again as they change; from [`TokenSource::watch`].
 ///
 /// It renews them before they expire: at the time of the source's
 /// [`refresh_ahead`](crate::TokenSourceBuilder::refresh_ahead), or else when they can be reused no longer. Any number of
 /// watches of equal options make one call for each renewal. It also gives what others make the source hold, by a
 /// [`fetch_fresh`](TokenSource::fetch_fresh) say. Nothing happens between calls of [`next`](Self::next); dropping the watch
-/// ends it.
+/// ends it. After a change of login it looks again within half a minute, or at once after an invalidation.
+///
+/// It is for sources that hold what it watches: one whose capacity is less than the number of options that are watched
+/// fetches again and again, and a [single-use](crate::Reuse::Once) source gives the tokens of a watch to others too.
 #[derive(Clone)]
 pub struct Watch {
     source: TokenSource,
@@ -84,9 +90,8 @@ impl Watch {
             }
             let until = (Instant::now() + due_in.max(wait)).max(not_before.unwrap_or_else(Instant::now));
             if until > Instant::now() {
-                if !self.wait_until(until).await {
-                    not_before = None;
-                }
+                // Not all of it at once: a login changes without a word, and a machine that was suspended slept longer.
+                self.wait_until(until.min(Instant::now() + LONGEST_SLEEP)).await;
                 continue;
             }
 
@@ -97,13 +102,16 @@ impl Watch {
                     let is_good = shared.held(key).is_some_and(|entry| shared.is_good(&entry));
                     return Ok(self.give(credentials, if is_good { 0 } else { failures }));
                 }
-                Err(error) if !is_held_unexpired => {
+                Err(error) if !is_held_unexpired || error.is_auth() => {
                     self.failures = failures;
                     return Err(error);
                 }
-                Ok(_) | Err(_) => {
-                    not_before = held.is_none().then(|| Instant::now() + waits.wait_after(failures, chance()));
+                // The same again.
+                Ok(_) => {
+                    self.failures = failures;
+                    not_before = Some(Instant::now() + waits.wait_after(failures, chance()));
                 }
+                Err(_) => not_before = None,
             }
         }
     }
@@ -114,12 +122,12 @@ impl Watch {
         credentials
     }
 
-    /// Waits until a time, or until the source holds something else, which is said.
-    async fn wait_until(&mut self, time: Instant) -> bool {
+    /// Waits until a time, or until the source holds something else.
+    async fn wait_until(&mut self, time: Instant) {
         tokio::select! {
-            () = tokio::time::sleep_until(time) => false,
+            () = tokio::time::sleep_until(time) => {}
             // The source is there as long as this is, and so is the other end.
-            _ = self.changes.changed() => true,
+            _ = self.changes.changed() => {}
         }
     }
 }

@@ -86,6 +86,12 @@ async fn the_application_chooses_what_is_granted() {
     assert!(!may_publish("library").await);
 }
 
+#[tokio::test]
+async fn two_tokens_of_one_second_are_two_tokens() {
+    let source = minter().into_builder().single_use().build();
+    assert_ne!(source.take(&alice()).await.unwrap(), source.take(&alice()).await.unwrap());
+}
+
 #[test]
 fn nothing_shows_the_secret() {
     let minter = minter();

@@ -250,6 +250,29 @@ async fn a_watch_says_nothing_of_failures_until_the_token_has_expired_and_then_g
     assert_eq!(watch.next().await.unwrap().participant_token(), "opaque");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_a_token_that_is_always_the_same_does_not_run_hot() {
+    let clock = TokioClock::new();
+    let backend = Backend::giving("opaque");
+    let mut watch = backend.builder().clock(clock).build().watch(room("a"));
+    watch.next().await.unwrap();
+    let waiting = tokio::spawn(async move { watch.next().await.map(drop) });
+    for _ in 0..60 {
+        tokio::time::advance(seconds(10)).await;
+        settle().await;
+    }
+    assert!(!waiting.is_finished() && backend.calls() < 25, "{} calls in ten minutes", backend.calls());
+    waiting.abort();
+
+    let ruled = Backend::new(|call, _| Ok(format!("opaque {call}")));
+    let mut watch = ruled.builder().clock(clock).reuse_when(|held| held.age() < seconds(540)).build().watch(room("a"));
+    for calls in 1..4 {
+        watch.next().await.unwrap();
+        assert_eq!(ruled.calls(), calls);
+    }
+    assert!(clock.elapsed() > seconds(600 + 540));
+}
+
 /// Neither the failures of others nor what is fetched for other options makes a watch ask sooner.
 #[tokio::test(start_paused = true)]
 async fn many_watches_of_a_backend_that_is_down_spare_it() {
