@@ -236,8 +236,9 @@ impl TokenSource {
         Box::pin(self.shared().load(key, Ask::Fresh, None)).await
     }
 
-    /// Gives credentials that nobody else gets: the ones held, which are held no longer, or new ones from a call for this
-    /// caller alone. N at once are N tokens.
+    /// Gives credentials that nobody gets after this: the ones held, which are held no longer, or new ones from a call for
+    /// this caller alone. N at once are N tokens. Only a [single-use](crate::Reuse::Once) source has given them to nobody
+    /// before.
     ///
     /// Dropping the future drops its call; a token that was taken is then nobody's.
     ///
