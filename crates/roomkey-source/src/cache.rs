@@ -57,8 +57,8 @@ pub(crate) struct Entry {
     pub(crate) freshness: Freshness,
     /// When the call was begun that gave it; an older call never replaces it.
     pub(crate) asked: Asked,
-    /// Replaced, invalidated or pushed out: it must not be given out any more.
     pub(crate) renewal: Renewal,
+    /// Replaced, invalidated or pushed out: it must not be given out any more.
     dead: AtomicBool,
     last_used: AtomicU64,
 }

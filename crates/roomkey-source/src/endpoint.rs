@@ -19,7 +19,6 @@ use crate::endpoint_error::{EndpointError, EndpointFailure};
 use crate::http_client::{DynHttpClient, HttpClient, HttpError};
 use crate::options::FetchOptions;
 use crate::provider::{BoxError, TokenProvider};
-use crate::redact::Redacted;
 use crate::response::parse_response;
 use crate::retry::RetryPolicy;
 use crate::source::TokenSource;
@@ -194,7 +193,8 @@ impl Endpoint {
             return Err(mistake);
         }
         let is_https = url.scheme_str() == Some("https");
-        if !is_https && !is_loopback(&url) {
+        let is_loopback = is_loopback(&url);
+        if !is_https && !is_loopback {
             tracing::warn!(
                 host = url.host(),
                 "the token endpoint is plain http: tokens and credentials can be read on the way"
@@ -202,7 +202,7 @@ impl Endpoint {
         }
         let client = match self.client {
             Some(client) => client,
-            None => default_client(is_https)?,
+            None => default_client(is_https, is_loopback)?,
         };
         Ok(TokenSource::builder(EndpointProvider {
             url,
@@ -220,22 +220,28 @@ impl Endpoint {
 }
 
 #[cfg(feature = "reqwest")]
-fn default_client(is_https: bool) -> Result<Arc<dyn DynHttpClient>, EndpointError> {
+fn default_client(is_https: bool, is_loopback: bool) -> Result<Arc<dyn DynHttpClient>, EndpointError> {
     use crate::reqwest_client::ReqwestClient;
 
-    let client = if is_https { ReqwestClient::new() } else { ReqwestClient::for_plain_http() };
+    let client = if is_https { ReqwestClient::new() } else { ReqwestClient::for_plain_http(is_loopback) };
     Ok(Arc::new(client.map_err(|cause| EndpointError::Client(cause.into()))?))
 }
 
 #[cfg(not(feature = "reqwest"))]
-fn default_client(_: bool) -> Result<Arc<dyn DynHttpClient>, EndpointError> {
+fn default_client(_: bool, _: bool) -> Result<Arc<dyn DynHttpClient>, EndpointError> {
     Err(EndpointError::Client(Arc::from(BoxError::from("there is none without the feature reqwest; use with_client"))))
 }
 
 fn parse_url(url: &str) -> Result<Uri, EndpointError> {
     let url: Uri = url.trim().parse().map_err(|_| EndpointError::Url)?;
     let is_http = matches!(url.scheme_str(), Some("http" | "https"));
-    if is_http && url.host().is_some_and(|host| !host.is_empty()) { Ok(url) } else { Err(EndpointError::Url) }
+    // A user and a password in the URL would be left out of the request without a word.
+    let has_user = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    if is_http && !has_user && url.host().is_some_and(|host| !host.is_empty()) {
+        Ok(url)
+    } else {
+        Err(EndpointError::Url)
+    }
 }
 
 fn is_loopback(url: &Uri) -> bool {
@@ -280,7 +286,7 @@ impl TokenProvider for EndpointProvider {
                 // The timer is tokio's; elsewhere one attempt has to do.
                 .filter(|_| tokio::runtime::Handle::try_current().is_ok());
             let Some(wait) = wait else { return Err(failure.into()) };
-            tracing::debug!(attempt, ?wait, error = %Redacted(&failure), "token endpoint is asked again");
+            tracing::debug!(attempt, ?wait, kind = ?failure.kind(), "token endpoint is asked again");
             tokio::time::sleep(wait).await;
             attempt += 1;
         }
@@ -314,6 +320,8 @@ impl EndpointProvider {
                 headers.remove(name);
             }
             headers.extend(more);
+            // They are made for each request because they are credentials.
+            headers.values_mut().for_each(|value| value.set_sensitive(true));
         }
         *request.headers_mut() = headers;
         Ok(request)

@@ -15,7 +15,7 @@ use crate::redact::redact;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// The URL is not an `http` or `https` URL with a host.
+    /// The URL is not an `http` or `https` URL with a host, or has a user in it.
     Url,
     /// The method is not one that HTTP can have.
     Method,
@@ -30,7 +30,7 @@ pub enum EndpointError {
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url => f.write_str("the token endpoint needs an http or https URL with a host"),
+            Self::Url => f.write_str("the token endpoint needs an http or https URL with a host and without a user"),
             Self::Method => f.write_str("the method of the token endpoint is not one of HTTP"),
             Self::HeaderName => f.write_str("the name of a header for the token endpoint is not one of HTTP"),
             Self::HeaderValue(name) => {

@@ -14,12 +14,13 @@ use crate::provider::BoxError;
 /// Each source has its own; there is none for the process. A client does not follow redirects to another host, since the
 /// request has the caller's credentials: the sources take a redirect for a rejection.
 pub trait HttpClient: Send + Sync + 'static {
-    /// Sends a request and gives the whole response, whatever its status. Dropping the future gives up the request.
+    /// Sends a request and gives the whole response, whatever its status; of a body of more than `max_body` bytes that comes
+    /// with a status other than 2xx, the beginning. Dropping the future gives up the request.
     ///
     /// # Errors
     ///
-    /// There is no response ([`HttpError::Transport`]), or its body is longer than `max_body` bytes
-    /// ([`HttpError::BodyTooLarge`]), of which no more than that is held in memory.
+    /// There is no response ([`HttpError::Transport`]), or the body of a 2xx response is longer than `max_body` bytes
+    /// ([`HttpError::BodyTooLarge`]). No more than that is held in memory.
     fn send(
         &self,
         request: Request<Vec<u8>>,

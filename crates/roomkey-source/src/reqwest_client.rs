@@ -51,22 +51,26 @@ impl ReqwestClient {
         Self::build(tls(roots)?)
     }
 
-    /// A client for endpoints on this machine, which needs no certificates.
-    pub(crate) fn for_plain_http() -> Result<Self, BoxError> {
+    /// A client for plain `http`, which needs no certificates. What is for this machine goes through no proxy, which would
+    /// see the caller's credentials.
+    pub(crate) fn for_plain_http(is_loopback: bool) -> Result<Self, BoxError> {
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        Self::build(config)
+        let builder = Self::builder(config);
+        Ok(Self(if is_loopback { builder.no_proxy() } else { builder }.build()?))
     }
 
     fn build(tls: ClientConfig) -> Result<Self, BoxError> {
-        let client = reqwest::Client::builder()
+        Ok(Self(Self::builder(tls).build()?))
+    }
+
+    fn builder(tls: ClientConfig) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(Policy::none())
             .timeout(Duration::from_secs(10))
-            .build()?;
-        Ok(Self(client))
     }
 }
 
@@ -92,8 +96,14 @@ impl HttpClient for ReqwestClient {
         let mut response = self.0.execute(request).await.map_err(transport)?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            if body.len() + chunk.len() > max_body {
-                return Err(HttpError::BodyTooLarge);
+            let room = max_body - body.len();
+            if chunk.len() > room {
+                if response.status().is_success() {
+                    return Err(HttpError::BodyTooLarge);
+                }
+                // What counts of a rejection is its status.
+                body.extend_from_slice(&chunk[..room]);
+                break;
             }
             body.extend_from_slice(&chunk);
         }

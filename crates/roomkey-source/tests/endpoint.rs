@@ -334,6 +334,7 @@ fn a_url_that_is_no_http_url_is_refused_at_once() {
         "https:///token",
         "wss://example.com",
         "http://a b",
+        "https://user:password@example.com",
     ] {
         let error = Endpoint::new(url).with_client(ScriptedClient::default()).build().unwrap_err();
         assert!(matches!(error, EndpointError::Url), "{url}");
@@ -472,7 +473,7 @@ async fn a_redirect_is_a_rejection_and_takes_no_credentials_anywhere() {
 }
 
 #[tokio::test]
-async fn an_endless_answer_and_a_closed_port_are_errors() {
+async fn an_answer_that_is_too_long_and_a_closed_port_are_errors() {
     let chunk = || axum::body::Body::from(vec![b'x'; 1 << 20]);
     let address = serve(
         Router::new()
@@ -481,6 +482,13 @@ async fn an_endless_answer_and_a_closed_port_are_errors() {
     .await;
     let source = Endpoint::new(format!("http://{address}/")).build().unwrap();
     assert_eq!(source.fetch(&room("a")).await.unwrap_err().kind(), FetchErrorKind::InvalidResponse { field: "body" });
+
+    // Of a rejection the status counts, however long its body.
+    let long = || (StatusCode::UNAUTHORIZED, vec![b'x'; 1 << 20]);
+    let address = serve(Router::new().route("/", post(move || async move { long() }))).await;
+    let error = Endpoint::new(format!("http://{address}/")).build().unwrap().fetch(&room("a")).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_auth()), (FetchErrorKind::Rejected { status: 401 }, true));
+    assert_eq!(error.rejection().unwrap().len(), 1_024);
 
     let closed = {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
