@@ -1,6 +1,8 @@
 //! A fetch from the cache takes no memory from the heap.
 //!
-//! Alone in its file, since the allocator counts for the whole process.
+//! Alone in its file and without a test harness, since the allocator counts for the whole process.
+
+#![expect(clippy::print_stdout, reason = "without a harness the test says itself that it passed")]
 
 mod support;
 
@@ -21,7 +23,11 @@ fn fetch_now(source: &TokenSource, options: &FetchOptions) {
     assert!(fetch.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
 }
 
-#[test]
+fn main() {
+    a_hit_allocates_nothing();
+    println!("test a_hit_allocates_nothing ... ok");
+}
+
 fn a_hit_allocates_nothing() {
     let who: Arc<str> = "alice".into();
     let plain = Backend::numbered().source(&clock());
