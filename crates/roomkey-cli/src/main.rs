@@ -1,0 +1,3 @@
+//! The `roomkey` command.
+
+fn main() {}

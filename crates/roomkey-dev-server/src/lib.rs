@@ -1,0 +1,1 @@
+//! A LiveKit-compatible server for one machine.

@@ -1,0 +1,1 @@
+//! One WebRTC peer connection as LiveKit uses it, sans-IO.
