@@ -1,8 +1,10 @@
 //! Offers and answers.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use str0m::Rtc;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Simulcast, SimulcastLayer};
 
@@ -325,9 +327,7 @@ impl PeerConnection {
         let answer = SdpAnswer::from_sdp_string(sdp).map_err(NegotiationError::invalid)?;
         self.begin(now);
         let pending = self.negotiation.offer.take().ok_or(NegotiationError::NoOffer)?;
-        let accepted = self.rtc.sdp_api().accept_answer(pending.token, answer);
-        self.mutated();
-        accepted.map_err(|error| NegotiationError::invalid(format_args!("str0m: {error}")))?;
+        self.negotiate(|rtc| rtc.sdp_api().accept_answer(pending.token, answer))?;
         self.negotiated(&description);
         Ok(())
     }
@@ -350,15 +350,33 @@ impl PeerConnection {
         }
         let offer = SdpOffer::from_sdp_string(sdp).map_err(NegotiationError::invalid)?;
         self.begin(now);
-        let accepted = self.rtc.sdp_api().accept_offer(offer);
-        self.mutated();
-        let answer = accepted.map_err(|error| NegotiationError::invalid(format_args!("str0m: {error}")))?;
+        let answer = self.negotiate(|rtc| rtc.sdp_api().accept_offer(offer))?;
         if !self.negotiation.finished {
             self.leads_ice = description.ice_lite;
         }
         self.negotiated(&description);
         let text = self.with_msids(&answer.to_sdp_string());
         Ok(text)
+    }
+
+    /// Lets str0m take a description.
+    ///
+    /// It asserts what it takes for granted of payload types, some of which a stranger can break. A panic ends this
+    /// connection and nothing else.
+    fn negotiate<T>(
+        &mut self,
+        take: impl FnOnce(&mut Rtc) -> Result<T, str0m::RtcError>,
+    ) -> Result<T, NegotiationError> {
+        let taken = catch_unwind(AssertUnwindSafe(|| take(&mut self.rtc)));
+        self.ice_changed();
+        match taken {
+            Ok(taken) => taken.map_err(|error| NegotiationError::invalid(format_args!("str0m: {error}"))),
+            Err(_) => {
+                let error = "str0m: its payload types contradict each other";
+                self.fail(error);
+                Err(NegotiationError::invalid(error))
+            }
+        }
     }
 
     fn check_open(&self) -> Result<(), NegotiationError> {
@@ -411,10 +429,12 @@ impl PeerConnection {
     /// A new track gets an SSRC of its own, so that a receiver does not take it for the earlier one.
     fn renew_stream(&mut self, mid: Mid) {
         let mut direct = self.rtc.direct_api();
-        let (ssrc, repair) = (direct.new_ssrc(), direct.new_ssrc());
-        if let Some(stream) = direct.stream_tx_by_mid(mid.0, None) {
-            let repair = stream.rtx().map(|_| repair);
-            direct.reset_stream_tx(mid.0, None, ssrc, repair);
+        let earlier = direct.stream_tx_by_mid(mid.0, None).map(|stream| (stream.ssrc(), stream.rtx().is_some()));
+        if let Some((earlier, resends)) = earlier {
+            // str0m can also give a stream another SSRC, but still finds it by the first when a NACK or a PLI comes.
+            let (ssrc, repair) = (direct.new_ssrc(), direct.new_ssrc());
+            direct.remove_stream_tx(earlier);
+            direct.declare_stream_tx(ssrc, resends.then_some(repair), mid.0, None);
         }
         self.mutated();
     }
@@ -480,7 +500,7 @@ impl PeerConnection {
 }
 
 /// The formats of a section, in the order of the other side's preference.
-fn formats(rtc: &str0m::Rtc, media: &str0m::media::Media) -> Vec<(Format, u8)> {
+fn formats(rtc: &Rtc, media: &str0m::media::Media) -> Vec<(Format, u8)> {
     let params = |payload_type| rtc.codec_config().iter().find(|params| params.pt() == payload_type);
     media.remote_pts().iter().filter_map(|payload_type| params(*payload_type)).flat_map(Format::of).collect()
 }

@@ -89,7 +89,7 @@ impl PeerConnection {
         let now = self.now;
         self.begin(now);
         let _ = self.rtc.add_local_candidate(candidate.0);
-        self.mutated();
+        self.ice_changed();
     }
 
     /// Takes back an address whose socket is gone.
@@ -110,7 +110,7 @@ impl PeerConnection {
         let now = self.now;
         self.begin(now);
         self.rtc.add_remote_candidate(candidate.0);
-        self.mutated();
+        self.ice_changed();
     }
 
     /// Whether ICE and DTLS have come up, and the connection has not closed since.
@@ -150,8 +150,7 @@ impl PeerConnection {
         if self.rtc.handle_input(Input::Receive(self.now, receive)).is_err() {
             self.ignored_datagrams += 1;
         }
-        self.unpolled = true;
-        self.tick = self.is_eager();
+        self.ice_changed();
     }
 
     /// Tells the time. Call it when the time of the last [`Output::Timeout`] has come; earlier and later do no harm.
@@ -213,7 +212,7 @@ impl PeerConnection {
         sent
     }
 
-    /// Asks the other side for a key frame (PLI). Whether it has sent anything there that could have one.
+    /// Asks the other side for a key frame (PLI). Whether it has sent anything there.
     pub fn request_keyframe(&mut self, mid: Mid, rid: Option<Rid>) -> bool {
         let now = self.now;
         self.begin(now);
@@ -308,6 +307,13 @@ impl PeerConnection {
         (self.unpolled, self.tick) = (true, true);
     }
 
+    /// Ends a change that gave ICE something to do. Checks before their time help the side that leads them; made by the
+    /// other side, they cost its peer a turn.
+    pub(crate) fn ice_changed(&mut self) {
+        self.unpolled = true;
+        self.tick |= self.is_eager();
+    }
+
     pub(crate) fn refresh_ufrag(&mut self) {
         let ufrag = self.rtc.direct_api().local_ice_credentials().ufrag;
         if self.ufrag != ufrag {
@@ -333,12 +339,12 @@ impl PeerConnection {
 
     fn advance(&mut self, now: Instant) {
         if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
-            self.fail(&error);
+            self.fail(error);
         }
         self.unpolled = true;
     }
 
-    fn fail(&mut self, error: &str0m::RtcError) {
+    pub(crate) fn fail(&mut self, error: impl fmt::Display) {
         self.rtc.disconnect();
         if !self.closed {
             self.closed = true;
@@ -367,7 +373,7 @@ impl PeerConnection {
                 },
                 Ok(str0m::Output::Timeout(at)) => at,
                 Err(error) => {
-                    self.fail(&error);
+                    self.fail(error);
                     return self.outputs.pop_back();
                 }
             };
