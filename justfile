@@ -44,6 +44,8 @@ matrix:
     cargo check -p roomkey --no-default-features --features source
     cargo clippy -p roomkey-source --no-default-features --all-targets -- -D warnings
     cargo check -p roomkey --no-default-features --features minter
+    cargo check -p roomkey --no-default-features --features blocking
+    cargo check -p roomkey --no-default-features --features metrics
     cargo check -p roomkey --all-features
 
 # A longer run of the seeded mutations of what strangers send.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::back_off::BackOff;
 use crate::clock::{Clock, SystemClock};
 use crate::freshness::FreshnessPolicy;
 use crate::grant_check::GrantCheck;
@@ -46,6 +47,7 @@ impl TokenSourceBuilder {
             partition: None,
             reuse_when: None,
             reuse: Reuse::default(),
+            back_off: None,
             grant_check: GrantCheck::default(),
         };
         Self { provider, settings }
@@ -141,6 +143,19 @@ impl TokenSourceBuilder {
         self
     }
 
+    /// Counts a token's life from when it was received, if nobody says what time it was for the server then: for a machine
+    /// whose clock is off, and a provider that mints for each request. Without this, such a machine takes tokens for expired,
+    /// and fetches again and again, or for fresh when they have expired.
+    ///
+    /// It is wrong where tokens come from a cache of the backend's or from a file: one that has expired there looks like a new
+    /// one. Where the server's time is known ([`Credentials::with_server_time`](crate::Credentials::with_server_time), an
+    /// endpoint's `Date`) that counts, and this changes nothing. A token that does not say when it was made is judged by
+    /// the clock.
+    pub fn relative_lifetime(mut self) -> Self {
+        self.settings.freshness.relative = true;
+        self
+    }
+
     /// Decides about reuse in place of the rules about expiry. The function is asked for each token that is held for the
     /// options of a fetch; [`Held::is_fresh`] is what the rules say. What it refuses is not given out when the provider
     /// fails, either; [`Held::is_unexpired`] is for a rule that would rather keep a token than have none.
@@ -156,6 +171,34 @@ impl TokenSourceBuilder {
     /// ```
     pub fn reuse_when(mut self, decide: impl Fn(&Held<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.settings.reuse_when = Some(Box::new(decide));
+        self
+    }
+
+    /// Leaves a backend alone after a call that failed: until the wait is over, a fetch for the same options gets the error
+    /// of that call at once, or the token that is held where a fetch would fall back on it, and no call is made. So a herd on
+    /// a backend that is down costs one call for each wait. Without this a failure is not remembered, and each fetch that
+    /// comes after it calls again.
+    ///
+    /// What is remembered may be gone the next time: what is [retryable](crate::FetchError::is_retryable), and errors of
+    /// which nobody knows. A refusal ([`is_auth`](crate::FetchError::is_auth)) and what is wrong with the request or the
+    /// answer are not: whoever has logged in, or mended it, is not to wait. A `Retry-After` is waited for.
+    ///
+    /// A success ends the wait, as do [`invalidate`](TokenSource::invalidate) of these options and
+    /// [`invalidate_all`](TokenSource::invalidate_all), for when the network is back.
+    /// [`fetch_fresh`](TokenSource::fetch_fresh) calls all the same.
+    /// [`fetch_after_rejection`](TokenSource::fetch_after_rejection) does not: that a token was refused says nothing about
+    /// the backend. As many failures are remembered as tokens are held, and 16 at least. Renewals and
+    /// [watches](TokenSource::watch) always wait; with this, they wait as it says.
+    ///
+    /// ```
+    /// use roomkey_source::{BackOff, Credentials, TokenSource, provider_fn};
+    ///
+    /// let source = TokenSource::builder(provider_fn(|_| async { Ok(Credentials::new("wss://example", "a token")) }))
+    ///     .back_off(BackOff::default())
+    ///     .build();
+    /// ```
+    pub fn back_off(mut self, back_off: BackOff) -> Self {
+        self.settings.back_off = Some(back_off);
         self
     }
 
@@ -206,6 +249,7 @@ impl fmt::Debug for TokenSourceBuilder {
             .field("capacity", &self.settings.capacity)
             .field("freshness", &self.settings.freshness)
             .field("reuse", &self.settings.reuse)
+            .field("back_off", &self.settings.back_off)
             .field("grant_check", &self.settings.grant_check)
             .field("load_timeout", &self.settings.load_timeout)
             .field("clock", &self.settings.clock)

@@ -140,8 +140,7 @@ impl Cache {
         self.entries.extract_if(|entry| condition(entry)).map(Entry::give_up).collect()
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 }

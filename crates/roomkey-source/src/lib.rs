@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod back_off;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod builder;
 mod cache;
 mod chance;
@@ -28,8 +31,10 @@ mod reqwest_client;
 mod response;
 mod retry;
 mod source;
+mod stats;
 mod watch;
 
+pub use back_off::BackOff;
 pub use builder::{Reuse, TokenSourceBuilder};
 pub use clock::{Clock, ManualClock, Now, SystemClock};
 pub use credentials::Credentials;
@@ -56,4 +61,5 @@ pub use roomkey_token::{
 #[cfg(feature = "minter")]
 pub use roomkey_token::{Signer, SignerError};
 pub use source::TokenSource;
+pub use stats::Stats;
 pub use watch::Watch;

@@ -13,6 +13,7 @@ use roomkey_token::NumericDate;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::back_off::{BackOff, Failures, Standing};
 use crate::builder::Reuse;
 use crate::cache::{Cache, Entry, Key, KeyRef};
 use crate::chance::chance;
@@ -28,6 +29,10 @@ use crate::options::FetchOptions;
 use crate::provider::DynProvider;
 use crate::provider_call::GuardedCall;
 use crate::refresh::RefreshAhead;
+use crate::stats::{Counters, Stats};
+
+/// How many failures are remembered where fewer tokens are held.
+const FEWEST_FAILURES: usize = 16;
 
 /// Names who is logged in.
 pub(crate) type Partition = Box<dyn Fn() -> Arc<str> + Send + Sync>;
@@ -44,6 +49,7 @@ pub(crate) struct Settings {
     pub(crate) partition: Option<Partition>,
     pub(crate) reuse_when: Option<ReuseRule>,
     pub(crate) reuse: Reuse,
+    pub(crate) back_off: Option<BackOff>,
     pub(crate) grant_check: GrantCheck,
 }
 
@@ -56,6 +62,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Tells watches that something else is held.
     changed: watch::Sender<()>,
+    counters: Counters,
 }
 
 type Outcome = Result<Credentials, FetchError>;
@@ -68,6 +75,7 @@ pub(crate) type LookUp = Result<(Credentials, Option<Arc<Entry>>), Option<Arc<En
 struct State {
     cache: Cache,
     lanes: HashTable<(Arc<Key>, SourceLane)>,
+    failures: Failures,
     /// Numbers callers and calls, in their order.
     counter: u64,
 }
@@ -100,7 +108,9 @@ impl State {
 
 impl Shared {
     pub(crate) fn new(provider: Arc<dyn DynProvider>, settings: Settings) -> Self {
-        let state = State { cache: Cache::new(settings.capacity), lanes: HashTable::new(), counter: 0 };
+        let cache = Cache::new(settings.capacity);
+        let failures = Failures::new(settings.capacity.max(FEWEST_FAILURES));
+        let state = State { cache, lanes: HashTable::new(), failures, counter: 0 };
         Self {
             provider,
             settings,
@@ -108,6 +118,7 @@ impl Shared {
             fronts: Fronts::new(),
             state: Mutex::new(state),
             changed: watch::Sender::new(()),
+            counters: Counters::default(),
         }
     }
 
@@ -153,14 +164,79 @@ impl Shared {
             return Err(Some(entry));
         }
         tracing::trace!("token reused");
-        let credentials = credentials.unwrap_or_else(|| self.fronts.adopt(&entry));
+        let credentials = match credentials {
+            Some(credentials) => {
+                self.fronts.count_hit();
+                credentials
+            }
+            None => self.fronts.adopt(&entry),
+        };
         let age = entry.age(now);
         let is_due = age >= entry.freshness.renewal && entry.renewal.begin(age);
         Ok((credentials, is_due.then_some(entry)))
     }
 
-    pub(crate) fn refresh_ahead(&self) -> Option<RefreshAhead> {
-        self.settings.freshness.refresh_ahead
+    pub(crate) fn stats(&self) -> Stats {
+        let Counters { misses, shared, flights, failures, refreshes, spared } = &self.counters;
+        Stats {
+            hits: self.fronts.hits(),
+            misses: misses.read(),
+            shared: shared.read(),
+            flights: flights.read(),
+            failures: failures.read(),
+            refreshes: refreshes.read(),
+            spared: spared.read(),
+            entries: self.lock().cache.len() as u64,
+        }
+    }
+
+    /// How long renewals and watches wait after a failure, and fetches where that is set.
+    pub(crate) fn back_off(&self) -> BackOff {
+        let ahead = || self.settings.freshness.refresh_ahead.unwrap_or_else(RefreshAhead::none);
+        self.settings.back_off.unwrap_or_else(|| ahead().back_off())
+    }
+
+    /// The failure for a key after which it is too early to call again, whatever was its kind.
+    pub(crate) fn standing_failure(&self, key: KeyRef<'_>) -> Option<Standing> {
+        let now = self.settings.clock.now();
+        self.lock().failures.standing(key, now)
+    }
+
+    /// The failure that a fetch gets in place of a call.
+    fn remembered(&self, state: &State, key: KeyRef<'_>, now: Now) -> Option<FetchError> {
+        self.settings.back_off?;
+        let error = state.failures.standing(key, now)?.error;
+        error.may_be_remembered().then(|| {
+            self.counters.spared.count();
+            error
+        })
+    }
+
+    fn count_failure(&self, outcome: &Outcome) {
+        if outcome.as_ref().is_err_and(|error| error.kind() != FetchErrorKind::PartitionChanged) {
+            self.counters.failures.count();
+        }
+    }
+
+    /// Notes how a call ended, beside what is done with its token. Gives how long to leave the backend alone if it failed,
+    /// and what is to be dropped outside of the lock.
+    fn note_end(
+        &self,
+        state: &mut State,
+        key: &Arc<Key>,
+        outcome: &Outcome,
+        now: Now,
+    ) -> (Option<Duration>, Option<FetchError>) {
+        match outcome {
+            Ok(_) => (None, state.failures.forget(Key::as_ref(key))),
+            // That says nothing of the backend.
+            Err(error) if error.kind() == FetchErrorKind::PartitionChanged => (None, None),
+            Err(error) => {
+                let number = state.count();
+                let (wait, given_up) = state.failures.note(key, error.clone(), now, number, &self.back_off(), chance());
+                (Some(wait), given_up)
+            }
+        }
     }
 
     /// Is told when something else is held.
@@ -207,9 +283,10 @@ impl Shared {
         let mut state = self.lock();
         let removed = state.cache.remove(key);
         let woken = state.invalidate_lane(key);
+        let forgotten = state.failures.forget(key);
         drop(state);
         self.fronts.drop_dead();
-        drop(removed);
+        drop((removed, forgotten));
         woken.into_iter().for_each(Waker::wake);
         self.changed.send_replace(());
         tracing::debug!("token invalidated");
@@ -219,9 +296,10 @@ impl Shared {
         let mut state = self.lock();
         let removed = state.cache.remove_where(|_| true);
         let woken: Vec<Waker> = state.lanes.iter_mut().flat_map(|(_, lane)| lane.invalidate()).collect();
+        let forgotten = state.failures.forget_all();
         drop(state);
         self.fronts.drop_dead();
-        drop(removed);
+        drop((removed, forgotten));
         woken.into_iter().for_each(Waker::wake);
         self.changed.send_replace(());
         tracing::debug!("all tokens invalidated");
@@ -248,7 +326,7 @@ impl Shared {
         let asked_of = key.clone();
         match self.fetch_newer(key, ask, stale).await {
             Err(error) if ask == Ask::Any && !error.is_auth() && error.kind() != FetchErrorKind::PartitionChanged => {
-                self.unexpired(&asked_of).ok_or(error)
+                self.stand_in(asked_of.as_ref()).ok_or(error)
             }
             outcome => outcome,
         }
@@ -259,7 +337,7 @@ impl Shared {
         let key = Arc::new(key);
         let mut seat = match self.take_seat(&key, ask, stale) {
             Ok(seat) => seat,
-            Err(held) => return Ok(held),
+            Err(outcome) => return outcome,
         };
         let outcome = poll_fn(|context| seat.poll(context)).await;
         if self.partition() != key.partition {
@@ -268,39 +346,49 @@ impl Shared {
         outcome
     }
 
-    /// Boards a flight, or gives credentials that somebody else has fetched since `stale` was found unfit.
-    fn take_seat(
-        self: &Arc<Self>,
-        key: &Arc<Key>,
-        ask: Ask,
-        mut stale: Option<Arc<Entry>>,
-    ) -> Result<Seat, Credentials> {
+    /// Boards a flight, or gives what makes that needless: credentials that somebody else has fetched since `stale` was found
+    /// unfit, or the failure after which it is too early to call again.
+    fn take_seat(self: &Arc<Self>, key: &Arc<Key>, ask: Ask, mut stale: Option<Arc<Entry>>) -> Result<Seat, Outcome> {
         loop {
+            let now = self.settings.clock.now();
             let mut state = self.lock();
             let held = state.cache.get(key.as_ref().as_ref());
             let is_news = held.is_some_and(|held| !stale.as_ref().is_some_and(|stale| Arc::ptr_eq(held, stale)));
             if ask == Ask::Fresh || !is_news {
+                if ask == Ask::Any
+                    && let Some(error) = self.remembered(&state, Key::as_ref(key), now)
+                {
+                    drop(state);
+                    tracing::debug!(kind = ?error.kind(), "token provider left alone");
+                    return Err(Err(error));
+                }
                 let caller = CallerId(state.count());
-                let flight = state.with_lane(key, |lane| lane.join(caller, ask));
+                let (flight, is_shared) = state.with_lane(key, |lane| {
+                    let flight = lane.join(caller, ask);
+                    (flight, lane.is_shared(flight))
+                });
+                self.counters.misses.count();
+                if is_shared {
+                    self.counters.shared.count();
+                }
                 let (shared, key) = (Arc::clone(self), Arc::clone(key));
                 return Ok(Seat { shared, key, flight, caller, timer: None, is_driving: false, is_aboard: true });
             }
             stale = held.cloned();
             drop(state);
-            let now = self.settings.clock.now();
             if let Some(entry) = stale.as_ref().filter(|entry| self.is_reusable(entry, now)) {
-                return Err(self.fronts.adopt(entry));
+                return Err(Ok(self.fronts.adopt(entry)));
             }
         }
     }
 
     /// What is held for a key although it should be replaced, if it still joins. A rule of the application's about reuse
     /// is the only one.
-    fn unexpired(&self, key: &Key) -> Option<Credentials> {
+    pub(crate) fn stand_in(&self, key: KeyRef<'_>) -> Option<Credentials> {
         if self.settings.reuse_when.is_some() {
             return None;
         }
-        let entry = self.lock().cache.get(key.as_ref()).cloned()?;
+        let entry = self.lock().cache.get(key).cloned()?;
         let now = self.settings.clock.now();
         entry.freshness.unexpired.contains(entry.age(now)).then(|| {
             tracing::warn!("token provider failed; the token held has not expired and is used");
@@ -313,6 +401,7 @@ impl Shared {
         if self.partition() != key.partition {
             return Err(FetchError::partition_changed());
         }
+        self.counters.flights.count();
         tracing::debug!("token provider called");
         Ok(GuardedCall::new(Arc::clone(&self.provider).call(key.options.clone())))
     }
@@ -334,6 +423,7 @@ impl Shared {
             if state.cache.get(key).is_some_and(|held| Arc::ptr_eq(held, &entry)) {
                 let taken = state.cache.remove(key);
                 drop(state);
+                self.fronts.count_hit();
                 self.fronts.drop_dead();
                 return taken.map(|taken| taken.credentials.clone());
             }
@@ -341,7 +431,29 @@ impl Shared {
     }
 
     /// Calls the provider for one caller alone; what it gives is not held.
-    pub(crate) async fn call_alone(&self, key: &Key) -> Outcome {
+    ///
+    /// `ask` says whether a call is made during a back-off.
+    pub(crate) async fn call_alone(&self, key: Key, ask: Ask) -> Outcome {
+        let key = Arc::new(key);
+        if ask == Ask::Any
+            && let Some(error) = {
+                let now = self.settings.clock.now();
+                self.remembered(&self.lock(), Key::as_ref(&key), now)
+            }
+        {
+            tracing::debug!(kind = ?error.kind(), "token provider left alone");
+            return Err(error);
+        }
+        self.counters.misses.count();
+        let outcome = self.call_once(&key).await;
+        let now = self.settings.clock.now();
+        self.count_failure(&outcome);
+        let noted = self.note_end(&mut self.lock(), &key, &outcome, now);
+        drop(noted);
+        outcome
+    }
+
+    async fn call_once(&self, key: &Key) -> Outcome {
         let call = self.begin(key)?;
         let outcome = match self.settings.load_timeout {
             Some(timeout) => call.within(timeout).await,
@@ -375,8 +487,9 @@ impl Shared {
         match outcome {
             Ok(credentials) => {
                 let claims = credentials.claims().ok();
-                let freshness =
-                    self.settings.freshness.judge(claims, credentials.server_time().unwrap_or(now.wall), chance());
+                let policy = &self.settings.freshness;
+                let received = policy.received_at(claims, credentials.server_time(), now.wall);
+                let freshness = policy.judge(claims, received, chance());
                 tracing::debug!(
                     expires = claims.and_then(|claims| claims.exp).map(NumericDate::as_secs),
                     "token received"
@@ -501,6 +614,9 @@ impl Seat {
         let (flight, caller, shared) = (self.flight, self.caller, &self.shared);
         let mut state = shared.lock();
         let landing = state.with_lane(&self.key, |lane| lane.land(flight, caller, outcome.clone()));
+        if landing.is_end {
+            shared.count_failure(&outcome);
+        }
         let (mut given_up, mut has_changed) = (Vec::new(), false);
         if let (Some(receipt), Some(asked)) = (receipt, landing.keep) {
             let Receipt { credentials, now, freshness } = receipt;
@@ -511,19 +627,34 @@ impl Seat {
                 && shared.settings.reuse_when.is_none()
                 && !freshness.reusable.contains(Duration::ZERO)
                 && held.is_some_and(|held| held.freshness.reusable.contains(held.age(now)));
+            let is_in_time =
+                held.is_some_and(|held| held.asked < asked && held.freshness.unexpired.contains(held.age(now)));
+            if is_in_time && !is_held_better {
+                shared.counters.refreshes.count();
+            }
             if !is_held_better {
                 given_up = state.cache.insert(Arc::new(entry), shared.fronts.settle());
                 has_changed = true;
             }
         }
-        // Noted here, so that of all who were aboard nobody asks again at once for the token that stays.
-        let mut error_before = None;
-        if let (false, Some(now), Some(held)) = (has_changed, now, state.cache.get(Key::as_ref(&self.key))) {
-            let waits = shared.refresh_ahead().unwrap_or_else(RefreshAhead::none);
-            error_before = held.renewal.fail(held.age(now), &waits, outcome.as_ref().err().cloned());
+        // Noted here, so that of all who were aboard nobody asks again at once. What began before an invalidation says nothing
+        // to those who come after it.
+        let mut forgotten = None;
+        if let Some(now) = now {
+            let wait;
+            (wait, forgotten) = match landing.keep {
+                Some(_) => shared.note_end(&mut state, &self.key, &outcome, now),
+                None => (None, None),
+            };
+            if let (false, Some(held)) = (has_changed, state.cache.get(Key::as_ref(&self.key))) {
+                match wait {
+                    Some(wait) => held.renewal.put_off(held.age(now), wait),
+                    None => held.renewal.note_no_better(held.age(now), &shared.back_off()),
+                }
+            }
         }
         drop(state);
-        drop(error_before);
+        drop(forgotten);
         landing.wake.into_iter().for_each(Waker::wake);
         if has_changed {
             shared.changed.send_replace(());

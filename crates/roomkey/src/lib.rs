@@ -2,12 +2,15 @@
 
 #[cfg(feature = "reqwest")]
 pub use roomkey_source::ReqwestClient;
+#[cfg(feature = "blocking")]
+#[doc(inline)]
+pub use roomkey_source::blocking;
 #[cfg(feature = "source")]
 pub use roomkey_source::{
-    BoxError, Claims, Clock, Credentials, DecodeError, Endpoint, EndpointError, FetchError, FetchErrorKind,
+    BackOff, BoxError, Claims, Clock, Credentials, DecodeError, Endpoint, EndpointError, FetchError, FetchErrorKind,
     FetchOptions, FixedTokenSource, GrantCheck, Held, HttpClient, HttpError, JobRestartPolicy, ManualClock, Now,
     NumericDate, ProviderError, ProviderFn, RawJson, RefreshAhead, RetryPolicy, Reuse, RoomAgentDispatch,
-    RoomConfiguration, SystemClock, TokenProvider, TokenRequest, TokenResponse, TokenSource, TokenSourceBuilder,
+    RoomConfiguration, Stats, SystemClock, TokenProvider, TokenRequest, TokenResponse, TokenSource, TokenSourceBuilder,
     VideoGrant, Watch, http, provider_fn,
 };
 #[cfg(feature = "minter")]
