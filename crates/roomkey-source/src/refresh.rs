@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cache::{Entry, Key};
-use crate::chance::chance;
+use crate::chance::{chance, unit};
 use crate::error::FetchError;
 use crate::flight::Ask;
 use crate::loading::Shared;
@@ -54,17 +54,20 @@ impl RefreshAhead {
         self
     }
 
-    /// The age at which a token with this much life left is renewed. `chance` is in `0.0..1.0`.
-    pub(crate) fn renewal_age(&self, left: Duration, chance: f64) -> Duration {
+    /// The age at which a token is renewed that had this much life left when it was received: what a source goes by, for
+    /// who wants to know what many do together. `chance`, in `0.0..1.0`, is the token's own.
+    #[must_use]
+    pub fn renewal_age(&self, left: Duration, chance: f64) -> Duration {
         let lead = self.lead.min(left / 2);
-        left.saturating_sub(lead) + lead.mul_f64(self.jitter * chance)
+        left.saturating_sub(lead).saturating_add(lead.mul_f64(self.jitter * unit(chance)))
     }
 
-    /// How long to wait after this many failures in a row, from 1 on. `chance` is in `0.0..1.0`.
-    pub(crate) fn wait_after(&self, failures: u32, chance: f64) -> Duration {
+    /// How long a renewal is not tried again after this many failures in a row, from 1 on. `chance` is in `0.0..1.0`.
+    #[must_use]
+    pub fn wait_after(&self, failures: u32, chance: f64) -> Duration {
         let doubled = self.first_wait.saturating_mul(1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
         let longest = doubled.min(self.max_wait);
-        if self.jitter > 0.0 { longest.mul_f64(0.5 + chance / 2.0) } else { longest }
+        if self.jitter > 0.0 { longest.mul_f64(0.5 + unit(chance) / 2.0) } else { longest }
     }
 }
 
