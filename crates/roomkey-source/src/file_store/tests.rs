@@ -185,7 +185,7 @@ fn after_a_crash_at_any_byte_there_is_the_old_file_or_the_new_one() {
     for seed in 0..1_000 {
         let mut random = fastrand::Rng::with_seed(seed);
         let disk = Arc::new(Disk::default());
-        let (old, new) = (item("the old credentials"), item(&"the new credentials ".repeat(random.usize(1..20))));
+        let (old, new) = (item("the old credentials"), item(&"the new credentials ".repeat(random.usize(1..8))));
         store_on(&disk).save(&key("app", 1), &old).unwrap();
         store_on(&disk).save(&key("app", 2), &item("others")).unwrap();
 
