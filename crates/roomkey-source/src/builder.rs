@@ -12,7 +12,10 @@ use crate::held::Held;
 use crate::loading::{Settings, Shared};
 use crate::provider::DynProvider;
 use crate::refresh::RefreshAhead;
+use crate::rejection::RejectionSpread;
 use crate::source::TokenSource;
+use crate::store::CredentialStore;
+use crate::stored::Stored;
 
 /// How long a provider may take, unless set otherwise.
 pub(crate) const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -49,6 +52,8 @@ impl TokenSourceBuilder {
             reuse: Reuse::default(),
             back_off: None,
             grant_check: GrantCheck::default(),
+            stored: None,
+            rejection_spread: None,
         };
         Self { provider, settings }
     }
@@ -134,6 +139,18 @@ impl TokenSourceBuilder {
     /// ```
     pub fn refresh_ahead(mut self, ahead: impl Into<RefreshAhead>) -> Self {
         self.settings.freshness.refresh_ahead = Some(ahead.into());
+        self
+    }
+
+    /// Spreads over a window those who [`fetch_after_rejection`](TokenSource::fetch_after_rejection), for an application
+    /// with so many clients that a rotation of the API key, which refuses the tokens of all of them at once, would bring
+    /// them all to its backend in one second. Each waits for a part of the window, by chance, unless there is another token
+    /// for it already; those who wait in one source make one call. Nobody waits unless this is set, nor outside of a tokio
+    /// runtime.
+    ///
+    /// The price is that a client whose token alone was refused waits too, out of its room. Seconds are seldom too much.
+    pub fn rejection_spread(mut self, window: impl Into<RejectionSpread>) -> Self {
+        self.settings.rejection_spread = Some(window.into());
         self
     }
 
@@ -230,6 +247,36 @@ impl TokenSourceBuilder {
         self
     }
 
+    /// Keeps tokens in a store too, so that the next source finds them there: after a restart, say. `namespace` names what
+    /// they come from and is up to the application (the URL of its backend will do): sources of one store see each other's
+    /// tokens if they have the same namespace, the same [partition](Self::partition) and equal options. So two backends, or
+    /// two API keys, need two namespaces.
+    ///
+    /// - What a call gives is saved behind the caller's back; [`TokenSource::flush`] waits for it, for a program that ends
+    ///   at once. Tokens that say nothing of their end are saved only if a [rule](Self::reuse_when) decides about reuse,
+    ///   and those of a [single-use](Reuse::Once) source never.
+    /// - The store is asked where the source holds nothing that can be reused, before the provider is, once for all who wait.
+    ///   What it gives is judged by the `exp` of the token and this machine's clock, and by the same rules as what is held.
+    ///   [`fetch_fresh`](TokenSource::fetch_fresh) and renewals ahead of need don't ask it.
+    /// - `invalidate`, `invalidate_all`, `invalidate_token`, `fetch_after_rejection` and `take` remove from it too.
+    /// - A store that fails or panics never fails a fetch; one that takes longer than two seconds is left alone until it is
+    ///   done. What is held is given without it. It is called on a thread of the source's own, and waited for on another: one
+    ///   of tokio's for blocking, where there is a runtime.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use roomkey_source::{Credentials, MemoryStore, TokenSource, provider_fn};
+    ///
+    /// let store = Arc::new(MemoryStore::new());
+    /// let source = TokenSource::builder(provider_fn(|_| async { Ok(Credentials::new("wss://example", "a token")) }))
+    ///     .store(Arc::clone(&store), "https://example.com/token")
+    ///     .build();
+    /// ```
+    pub fn store(mut self, store: impl CredentialStore, namespace: impl Into<Arc<str>>) -> Self {
+        self.settings.stored = Some(Stored::new(Arc::new(store), namespace.into()));
+        self
+    }
+
     /// Sets the clock, [`SystemClock`] unless set.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
@@ -248,6 +295,7 @@ impl fmt::Debug for TokenSourceBuilder {
         f.debug_struct("TokenSourceBuilder")
             .field("capacity", &self.settings.capacity)
             .field("freshness", &self.settings.freshness)
+            .field("rejection_spread", &self.settings.rejection_spread)
             .field("reuse", &self.settings.reuse)
             .field("back_off", &self.settings.back_off)
             .field("grant_check", &self.settings.grant_check)
@@ -255,6 +303,7 @@ impl fmt::Debug for TokenSourceBuilder {
             .field("clock", &self.settings.clock)
             .field("partition", &self.settings.partition.is_some())
             .field("reuse_when", &self.settings.reuse_when.is_some())
+            .field("store", &self.settings.stored.is_some())
             .finish_non_exhaustive()
     }
 }

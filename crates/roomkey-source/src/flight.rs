@@ -176,6 +176,11 @@ impl<C, W, R: Clone> Lane<C, W, R> {
         (Turn::Drive { call: flight.parked.take(), deadline }, replaced)
     }
 
+    /// Whether somebody aboard wants a token that is asked for after them.
+    pub(crate) fn is_fresh(&self, id: FlightId) -> bool {
+        self.flight(id).is_some_and(|flight| flight.fresh)
+    }
+
     /// Takes a call back from a caller who drove it, and who waits for it from now on.
     pub(crate) fn park(&mut self, id: FlightId, caller: CallerId, call: C) -> Parking<C, W> {
         let flight = self.flight_mut(id).expect("a flight stays while a caller is on it");

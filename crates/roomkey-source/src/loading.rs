@@ -29,7 +29,12 @@ use crate::options::FetchOptions;
 use crate::provider::DynProvider;
 use crate::provider_call::GuardedCall;
 use crate::refresh::RefreshAhead;
+use crate::rejection::RejectionSpread;
 use crate::stats::{Counters, Stats};
+use crate::stored::{Stored, held_for};
+
+mod rejected;
+mod restoring;
 
 /// How many failures are remembered where fewer tokens are held.
 const FEWEST_FAILURES: usize = 16;
@@ -51,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) reuse: Reuse,
     pub(crate) back_off: Option<BackOff>,
     pub(crate) grant_check: GrantCheck,
+    pub(crate) stored: Option<Stored>,
+    pub(crate) rejection_spread: Option<RejectionSpread>,
 }
 
 /// What all handles of a source share.
@@ -284,6 +291,8 @@ impl Shared {
         let removed = state.cache.remove(key);
         let woken = state.invalidate_lane(key);
         let forgotten = state.failures.forget(key);
+        // Under the lock, so that the store hears of everything in the order in which it happened.
+        self.stored().into_iter().for_each(|stored| stored.remove(key.to_owned()));
         drop(state);
         self.fronts.drop_dead();
         drop((removed, forgotten));
@@ -297,6 +306,7 @@ impl Shared {
         let removed = state.cache.remove_where(|_| true);
         let woken: Vec<Waker> = state.lanes.iter_mut().flat_map(|(_, lane)| lane.invalidate()).collect();
         let forgotten = state.failures.forget_all();
+        self.stored().into_iter().for_each(Stored::clear);
         drop(state);
         self.fronts.drop_dead();
         drop((removed, forgotten));
@@ -307,10 +317,16 @@ impl Shared {
 
     pub(crate) fn invalidate_token(&self, credentials: &Credentials) -> bool {
         let token = credentials.participant_token();
+        if let Some(stored) = self.stored() {
+            stored.refuse(credentials);
+        }
         let mut state = self.lock();
         let removed = state.cache.remove_where(|entry| entry.credentials.participant_token() == token);
         // A call under way was begun before the token was known to be refused, and may give it again.
         let woken: Vec<Waker> = removed.iter().flat_map(|entry| state.invalidate_lane(entry.key.as_ref())).collect();
+        if let Some(stored) = self.stored() {
+            removed.iter().for_each(|entry| stored.remove(entry.key.clone()));
+        }
         drop(state);
         self.fronts.drop_dead();
         woken.into_iter().for_each(Waker::wake);
@@ -422,6 +438,7 @@ impl Shared {
             let mut state = self.lock();
             if state.cache.get(key).is_some_and(|held| Arc::ptr_eq(held, &entry)) {
                 let taken = state.cache.remove(key);
+                self.stored().into_iter().for_each(|stored| stored.remove(key.to_owned()));
                 drop(state);
                 self.fronts.count_hit();
                 self.fronts.drop_dead();
@@ -486,17 +503,13 @@ impl Shared {
     fn judge(&self, key: &Key, outcome: &Outcome, now: Now) -> Option<Receipt> {
         match outcome {
             Ok(credentials) => {
-                let claims = credentials.claims().ok();
-                let policy = &self.settings.freshness;
-                let received = policy.received_at(claims, credentials.server_time(), now.wall);
-                let freshness = policy.judge(claims, received, chance());
-                tracing::debug!(
-                    expires = claims.and_then(|claims| claims.exp).map(NumericDate::as_secs),
-                    "token received"
-                );
+                let receipt = self.assess(credentials.separate(), now);
+                if receipt.held_before.is_none() {
+                    let expires = credentials.claims().ok().and_then(|claims| claims.exp);
+                    tracing::debug!(expires = expires.map(NumericDate::as_secs), "token received");
+                }
                 // After a change of partition it is somebody else's, or nobody knows whose.
-                let receipt = || Receipt { credentials: credentials.separate(), now, freshness };
-                (self.partition() == key.partition).then(receipt)
+                (self.partition() == key.partition).then_some(receipt)
             }
             Err(error) => {
                 // What the application's error says may be a secret of its own.
@@ -504,6 +517,16 @@ impl Shared {
                 None
             }
         }
+    }
+
+    fn assess(&self, credentials: Credentials, now: Now) -> Receipt {
+        let claims = credentials.claims().ok();
+        let since = credentials.stored_since();
+        let policy = &self.settings.freshness;
+        let received = since.unwrap_or_else(|| policy.received_at(claims, credentials.server_time(), now.wall));
+        let freshness = policy.judge(claims, received, chance());
+        let held_before = since.map(|since| held_for(since, now.wall).unwrap_or_default());
+        Receipt { credentials, now, freshness, held_before }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -517,6 +540,15 @@ struct Receipt {
     credentials: Credentials,
     now: Now,
     freshness: Freshness,
+    /// How long it was held before, if it comes out of a store.
+    held_before: Option<Duration>,
+}
+
+impl Receipt {
+    fn entry(self, key: Key, asked: Asked) -> Entry {
+        let entry = Entry::new(key, self.credentials, self.now, self.freshness, asked);
+        entry.held_before(self.held_before.unwrap_or_default())
+    }
 }
 
 /// One caller's place on a flight. Dropping it leaves the flight.
@@ -560,7 +592,7 @@ impl Seat {
     /// Polls the call, and gives it back if it is not done.
     fn drive(&mut self, call: Option<GuardedCall>) -> Driven {
         self.is_driving = true;
-        let mut call = match call.map_or_else(|| self.shared.begin(&self.key), Ok) {
+        let mut call = match call.map_or_else(|| self.shared.begin_flight(&self.key, self.flight), Ok) {
             Ok(call) => call,
             Err(error) => return Driven::Done(self.land(Err(error))),
         };
@@ -619,13 +651,13 @@ impl Seat {
         }
         let (mut given_up, mut has_changed) = (Vec::new(), false);
         if let (Some(receipt), Some(asked)) = (receipt, landing.keep) {
-            let Receipt { credentials, now, freshness } = receipt;
-            let entry = Entry::new(Key::clone(&self.key), credentials, now, freshness, asked);
+            let (now, freshness, is_new) = (receipt.now, receipt.freshness, receipt.held_before.is_none());
+            let entry = Arc::new(receipt.entry(Key::clone(&self.key), asked));
             // Where nobody asked for a fresh one, a token that can be reused is not given up for one that can't.
             let held = state.cache.get(Key::as_ref(&self.key));
             let is_held_better = !landing.is_fresh
                 && shared.settings.reuse_when.is_none()
-                && !freshness.reusable.contains(Duration::ZERO)
+                && !freshness.reusable.contains(entry.age(now))
                 && held.is_some_and(|held| held.freshness.reusable.contains(held.age(now)));
             let is_in_time =
                 held.is_some_and(|held| held.asked < asked && held.freshness.unexpired.contains(held.age(now)));
@@ -633,7 +665,11 @@ impl Seat {
                 shared.counters.refreshes.count();
             }
             if !is_held_better {
-                given_up = state.cache.insert(Arc::new(entry), shared.fronts.settle());
+                let is_kept = held.is_none_or(|held| held.asked < asked);
+                if let Some(stored) = shared.stored().filter(|_| is_kept && is_new && shared.is_worth_saving(&entry)) {
+                    stored.save(Arc::clone(&entry));
+                }
+                given_up = state.cache.insert(entry, shared.fronts.settle());
                 has_changed = true;
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::back_off::BackOff;
 use crate::cache::{Entry, Key};
-use crate::chance::chance;
+use crate::chance::{chance, unit};
 use crate::error::FetchError;
 use crate::flight::Ask;
 use crate::loading::Shared;
@@ -53,15 +53,23 @@ impl RefreshAhead {
         self
     }
 
-    /// The age at which a token with this much life left is renewed. `chance` is in `0.0..1.0`.
-    pub(crate) fn renewal_age(&self, left: Duration, chance: f64) -> Duration {
+    /// The age at which a token is renewed that had this much life left when it was received: what a source goes by, for
+    /// who wants to know what many do together. `chance`, in `0.0..1.0`, is the token's own.
+    #[must_use]
+    pub fn renewal_age(&self, left: Duration, chance: f64) -> Duration {
         let lead = self.lead.min(left / 2);
-        left.saturating_sub(lead) + lead.mul_f64(self.jitter * chance)
+        left.saturating_sub(lead).saturating_add(lead.mul_f64(self.jitter * unit(chance)))
     }
 
     /// The waits after a renewal that failed.
     pub(crate) fn back_off(&self) -> BackOff {
         if self.jitter > 0.0 { self.waits } else { self.waits.without_jitter() }
+    }
+
+    /// How long a renewal is not tried again after this many failures in a row, from 1 on. `chance` is in `0.0..1.0`.
+    #[must_use]
+    pub fn wait_after(&self, failures: u32, chance: f64) -> Duration {
+        self.back_off().wait_after(failures, unit(chance))
     }
 
     /// The waits of a source that does not renew ahead of need.

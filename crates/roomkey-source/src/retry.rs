@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::chance::unit;
+
 /// How often an [`Endpoint`](crate::Endpoint) is asked for one token, and how long in between.
 ///
 /// Only what may be gone the next time is tried again: no response, and the statuses 408, 429 and 5xx. The wait doubles with
@@ -51,8 +53,10 @@ impl RetryPolicy {
         self
     }
 
-    /// How long to wait after a failed attempt, counted from 1, or `None` for no other one. `chance` is in `0.0..1.0`.
-    pub(crate) fn wait_after(&self, attempt: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
+    /// How long to wait after a failed attempt, counted from 1, or `None` for no other one: what an endpoint goes by, for who
+    /// wants to know what many do together. `chance` is in `0.0..1.0`.
+    #[must_use]
+    pub fn wait_after(&self, attempt: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
         if attempt >= self.attempts {
             return None;
         }
@@ -63,8 +67,8 @@ impl RetryPolicy {
     }
 
     fn backoff(&self, attempt: u32, chance: f64) -> Duration {
-        let doubled = self.first_wait.saturating_mul(1u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
-        doubled.min(self.max_wait).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
+        let doubled = self.first_wait.saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
+        doubled.min(self.max_wait).mul_f64(0.5 + unit(chance) / 2.0)
     }
 }
 

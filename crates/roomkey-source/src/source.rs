@@ -309,6 +309,9 @@ impl TokenSource {
     ///
     /// Ask once. If what it gives is refused too, it is not the token that is wrong.
     ///
+    /// With a [`rejection_spread`](crate::TokenSourceBuilder::rejection_spread) it waits before it fetches; the token is
+    /// dropped at once.
+    ///
     /// # Errors
     ///
     /// As for [`fetch`](Self::fetch).
@@ -318,10 +321,19 @@ impl TokenSource {
         rejected: &Credentials,
     ) -> Result<Credentials, FetchError> {
         self.invalidate_token(rejected);
+        self.shared().forget_stored(options, rejected);
+        self.shared().wait_after_rejection(options).await;
         self.fetch(options).await
     }
 
-    /// The credentials that are held for these options, expired or not. Nothing is fetched.
+    /// Waits until what has been fetched and invalidated before this is in the [store](crate::TokenSourceBuilder::store),
+    /// two seconds at most, and says whether the store has done with it: for a program that is about to end. Without a store
+    /// there is nothing to wait for. What the store failed to do is in the log and not waited for.
+    pub async fn flush(&self) -> bool {
+        self.shared().flush().await
+    }
+
+    /// The credentials that are held for these options, expired or not. Nothing is fetched, and no store is asked.
     #[must_use]
     #[doc(alias = "cached_response")]
     pub fn cached(&self, options: &FetchOptions) -> Option<Credentials> {
