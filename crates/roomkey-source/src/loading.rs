@@ -410,7 +410,7 @@ impl Shared {
     fn assess(&self, credentials: Credentials, now: Now) -> Receipt {
         let claims = credentials.claims().ok();
         let since = credentials.stored_since();
-        let received = since.or(credentials.server_time()).unwrap_or(now.wall);
+        let received = since.or_else(|| credentials.server_time()).unwrap_or(now.wall);
         let freshness = self.settings.freshness.judge(claims, received, chance());
         let held_before = since.map(|since| held_for(since, now.wall).unwrap_or_default());
         Receipt { credentials, now, freshness, held_before }
