@@ -66,7 +66,7 @@ impl Shared {
                 let unexpired = saved.filter(|saved| saved.freshness.unexpired.contains(saved.age(now)));
                 let stand_in = unexpired.map(|saved| {
                     tracing::warn!("token provider failed; the token stored has not expired and is used");
-                    saved.credentials.clone()
+                    saved.credentials
                 });
                 stand_in.ok_or(error)
             }
