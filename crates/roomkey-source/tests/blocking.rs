@@ -80,7 +80,9 @@ fn a_call_that_never_ends_is_a_timeout_and_the_thread_goes_with_the_last_handle(
         .load_timeout(seconds(1) / 100)
         .build();
     let blocking = hung.blocking().unwrap();
-    assert_eq!(blocking.clone().fetch(&room("a")).unwrap_err().kind(), FetchErrorKind::Timeout);
+    let other = blocking.clone();
     drop(blocking);
+    assert_eq!(other.fetch(&room("a")).unwrap_err().kind(), FetchErrorKind::Timeout, "one handle is left");
+    drop(other);
     assert!(hung.cached(&room("a")).is_none(), "and the source stays");
 }
