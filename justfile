@@ -44,7 +44,17 @@ matrix:
     cargo check -p roomkey --no-default-features --features source
     cargo clippy -p roomkey-source --no-default-features --all-targets -- -D warnings
     cargo check -p roomkey --no-default-features --features minter
+    cargo check -p roomkey --no-default-features --features blocking
+    cargo check -p roomkey --no-default-features --features metrics
+    cargo check -p roomkey --no-default-features --features file-store
+    cargo check -p roomkey --no-default-features --features keychain
     cargo check -p roomkey --all-features
+
+# What each published crate would be made of; a licence is part of it.
+package:
+    for crate in roomkey-token roomkey-source roomkey; do \
+        cargo package --list --quiet --allow-dirty -p $crate | tee /dev/stderr | grep -c '^LICENSE-' | grep -qx 2; \
+    done
 
 # A longer run of the seeded mutations of what strangers send.
 fuzz MUTATIONS="2000000":

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::back_off::BackOff;
 use crate::clock::{Clock, SystemClock};
 use crate::freshness::FreshnessPolicy;
 use crate::grant_check::GrantCheck;
@@ -11,7 +12,10 @@ use crate::held::Held;
 use crate::loading::{Settings, Shared};
 use crate::provider::DynProvider;
 use crate::refresh::RefreshAhead;
+use crate::rejection::RejectionSpread;
 use crate::source::TokenSource;
+use crate::store::CredentialStore;
+use crate::stored::Stored;
 
 /// How long a provider may take, unless set otherwise.
 pub(crate) const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,7 +50,10 @@ impl TokenSourceBuilder {
             partition: None,
             reuse_when: None,
             reuse: Reuse::default(),
+            back_off: None,
             grant_check: GrantCheck::default(),
+            stored: None,
+            rejection_spread: None,
         };
         Self { provider, settings }
     }
@@ -135,9 +142,34 @@ impl TokenSourceBuilder {
         self
     }
 
+    /// Spreads over a window those who [`fetch_after_rejection`](TokenSource::fetch_after_rejection), for an application
+    /// with so many clients that a rotation of the API key, which refuses the tokens of all of them at once, would bring
+    /// them all to its backend in one second. Each waits for a part of the window, by chance, unless there is another token
+    /// for it already; those who wait in one source make one call. Nobody waits unless this is set, nor outside of a tokio
+    /// runtime.
+    ///
+    /// The price is that a client whose token alone was refused waits too, out of its room. Seconds are seldom too much.
+    pub fn rejection_spread(mut self, window: impl Into<RejectionSpread>) -> Self {
+        self.settings.rejection_spread = Some(window.into());
+        self
+    }
+
     /// Sets how far a token's `nbf` may lie ahead for it to be reused: 60 seconds unless set, as livekit-server allows.
     pub fn nbf_leeway(mut self, leeway: Duration) -> Self {
         self.settings.freshness.nbf_leeway = leeway;
+        self
+    }
+
+    /// Counts a token's life from when it was received, if nobody says what time it was for the server then: for a machine
+    /// whose clock is off, and a provider that mints for each request. Without this, such a machine takes tokens for expired,
+    /// and fetches again and again, or for fresh when they have expired.
+    ///
+    /// It is wrong where tokens come from a cache of the backend's or from a file: one that has expired there looks like a new
+    /// one. Where the server's time is known ([`Credentials::with_server_time`](crate::Credentials::with_server_time), an
+    /// endpoint's `Date`) that counts, and this changes nothing. A token that does not say when it was made is judged by
+    /// the clock.
+    pub fn relative_lifetime(mut self) -> Self {
+        self.settings.freshness.relative = true;
         self
     }
 
@@ -156,6 +188,34 @@ impl TokenSourceBuilder {
     /// ```
     pub fn reuse_when(mut self, decide: impl Fn(&Held<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.settings.reuse_when = Some(Box::new(decide));
+        self
+    }
+
+    /// Leaves a backend alone after a call that failed: until the wait is over, a fetch for the same options gets the error
+    /// of that call at once, or the token that is held where a fetch would fall back on it, and no call is made. So a herd on
+    /// a backend that is down costs one call for each wait. Without this a failure is not remembered, and each fetch that
+    /// comes after it calls again.
+    ///
+    /// What is remembered may be gone the next time: what is [retryable](crate::FetchError::is_retryable), and errors of
+    /// which nobody knows. A refusal ([`is_auth`](crate::FetchError::is_auth)) and what is wrong with the request or the
+    /// answer are not: whoever has logged in, or mended it, is not to wait. A `Retry-After` is waited for.
+    ///
+    /// A success ends the wait, as do [`invalidate`](TokenSource::invalidate) of these options and
+    /// [`invalidate_all`](TokenSource::invalidate_all), for when the network is back.
+    /// [`fetch_fresh`](TokenSource::fetch_fresh) calls all the same.
+    /// [`fetch_after_rejection`](TokenSource::fetch_after_rejection) does not: that a token was refused says nothing about
+    /// the backend. As many failures are remembered as tokens are held, and 16 at least. Renewals and
+    /// [watches](TokenSource::watch) always wait; with this, they wait as it says.
+    ///
+    /// ```
+    /// use roomkey_source::{BackOff, Credentials, TokenSource, provider_fn};
+    ///
+    /// let source = TokenSource::builder(provider_fn(|_| async { Ok(Credentials::new("wss://example", "a token")) }))
+    ///     .back_off(BackOff::default())
+    ///     .build();
+    /// ```
+    pub fn back_off(mut self, back_off: BackOff) -> Self {
+        self.settings.back_off = Some(back_off);
         self
     }
 
@@ -187,6 +247,36 @@ impl TokenSourceBuilder {
         self
     }
 
+    /// Keeps tokens in a store too, so that the next source finds them there: after a restart, say. `namespace` names what
+    /// they come from and is up to the application (the URL of its backend will do): sources of one store see each other's
+    /// tokens if they have the same namespace, the same [partition](Self::partition) and equal options. So two backends, or
+    /// two API keys, need two namespaces.
+    ///
+    /// - What a call gives is saved behind the caller's back; [`TokenSource::flush`] waits for it, for a program that ends
+    ///   at once. Tokens that say nothing of their end are saved only if a [rule](Self::reuse_when) decides about reuse,
+    ///   and those of a [single-use](Reuse::Once) source never.
+    /// - The store is asked where the source holds nothing that can be reused, before the provider is, once for all who wait.
+    ///   What it gives is judged by the `exp` of the token and this machine's clock, and by the same rules as what is held.
+    ///   [`fetch_fresh`](TokenSource::fetch_fresh) and renewals ahead of need don't ask it.
+    /// - `invalidate`, `invalidate_all`, `invalidate_token`, `fetch_after_rejection` and `take` remove from it too.
+    /// - A store that fails or panics never fails a fetch; one that takes longer than two seconds is left alone until it is
+    ///   done. What is held is given without it. It is called on a thread of the source's own, and waited for on another: one
+    ///   of tokio's for blocking, where there is a runtime.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use roomkey_source::{Credentials, MemoryStore, TokenSource, provider_fn};
+    ///
+    /// let store = Arc::new(MemoryStore::new());
+    /// let source = TokenSource::builder(provider_fn(|_| async { Ok(Credentials::new("wss://example", "a token")) }))
+    ///     .store(Arc::clone(&store), "https://example.com/token")
+    ///     .build();
+    /// ```
+    pub fn store(mut self, store: impl CredentialStore, namespace: impl Into<Arc<str>>) -> Self {
+        self.settings.stored = Some(Stored::new(Arc::new(store), namespace.into()));
+        self
+    }
+
     /// Sets the clock, [`SystemClock`] unless set.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
@@ -205,12 +295,15 @@ impl fmt::Debug for TokenSourceBuilder {
         f.debug_struct("TokenSourceBuilder")
             .field("capacity", &self.settings.capacity)
             .field("freshness", &self.settings.freshness)
+            .field("rejection_spread", &self.settings.rejection_spread)
             .field("reuse", &self.settings.reuse)
+            .field("back_off", &self.settings.back_off)
             .field("grant_check", &self.settings.grant_check)
             .field("load_timeout", &self.settings.load_timeout)
             .field("clock", &self.settings.clock)
             .field("partition", &self.settings.partition.is_some())
             .field("reuse_when", &self.settings.reuse_when.is_some())
+            .field("store", &self.settings.stored.is_some())
             .finish_non_exhaustive()
     }
 }

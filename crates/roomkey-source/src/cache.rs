@@ -54,6 +54,8 @@ pub(crate) struct Entry {
     pub(crate) key: Key,
     pub(crate) credentials: Credentials,
     pub(crate) received: Now,
+    /// How long it had been held when it was received: not at all, unless it comes out of a store.
+    pub(crate) held_before: Duration,
     pub(crate) freshness: Freshness,
     /// When the call was begun that gave it; an older call never replaces it.
     pub(crate) asked: Asked,
@@ -66,8 +68,14 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn new(key: Key, credentials: Credentials, received: Now, freshness: Freshness, asked: Asked) -> Self {
         let (dead, last_used) = (AtomicBool::new(false), AtomicU64::new(0));
-        let renewal = Renewal::default();
-        Self { key, credentials, received, freshness, asked, renewal, dead, last_used }
+        let (renewal, held_before) = (Renewal::default(), Duration::ZERO);
+        Self { key, credentials, received, held_before, freshness, asked, renewal, dead, last_used }
+    }
+
+    /// The same, held for a while before.
+    pub(crate) fn held_before(mut self, held_before: Duration) -> Self {
+        self.held_before = held_before;
+        self
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -80,9 +88,9 @@ impl Entry {
         self
     }
 
-    /// How long ago it was received.
+    /// How long it has been held.
     pub(crate) fn age(&self, now: Now) -> Duration {
-        now.since(self.received)
+        now.since(self.received).saturating_add(self.held_before)
     }
 
     /// Notes a use at a tick; earlier ones than the noted one change nothing.
@@ -140,8 +148,7 @@ impl Cache {
         self.entries.extract_if(|entry| condition(entry)).map(Entry::give_up).collect()
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 }

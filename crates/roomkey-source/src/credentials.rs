@@ -36,6 +36,8 @@ struct Parts {
     room_name: Option<Box<str>>,
     participant_name: Option<Box<str>>,
     server_time: Option<SystemTime>,
+    /// Of what comes out of a store: when it was received.
+    stored_since: Option<SystemTime>,
     claims: OnceLock<Result<Claims, DecodeError>>,
 }
 
@@ -147,6 +149,20 @@ impl From<TokenResponse> for Credentials {
 
 impl Credentials {
     fn assemble(response: TokenResponse, server_time: Option<SystemTime>) -> Self {
+        Self::of(response, server_time, None)
+    }
+
+    /// Credentials out of a store, received at a time before.
+    pub(crate) fn restored(response: TokenResponse, received: SystemTime) -> Self {
+        Self::of(response, None, Some(received))
+    }
+
+    /// When these were received, if they come out of a store.
+    pub(crate) fn stored_since(&self) -> Option<SystemTime> {
+        self.parts().stored_since
+    }
+
+    fn of(response: TokenResponse, server_time: Option<SystemTime>, stored_since: Option<SystemTime>) -> Self {
         let participant_token = Zeroizing::new(response.participant_token().to_owned());
         Self(Arc::new(Handle(Arc::new(Parts {
             server_url: response.server_url.into(),
@@ -154,6 +170,7 @@ impl Credentials {
             room_name: response.room_name.map(Into::into),
             participant_name: response.participant_name.map(Into::into),
             server_time,
+            stored_since,
             claims: OnceLock::new(),
         }))))
     }

@@ -56,7 +56,7 @@ pub struct Endpoint {
     url: Result<Uri, EndpointError>,
     method: Method,
     headers: HeaderMap,
-    headers_for_each: Option<HeaderProvider>,
+    headers_for_each: Vec<HeaderProvider>,
     client: Option<Arc<dyn DynHttpClient>>,
     retry: RetryPolicy,
     /// The first thing that was wrong with a setting.
@@ -75,7 +75,7 @@ impl Endpoint {
             url: parse_url(url.as_ref()),
             method: Method::POST,
             headers,
-            headers_for_each: None,
+            headers_for_each: Vec::new(),
             client: None,
             retry: RetryPolicy::default(),
             mistake: None,
@@ -85,7 +85,7 @@ impl Endpoint {
     /// LiveKit Cloud's development token server, by the id of the token server in the project's settings. Anybody who knows
     /// the id gets any token: it is for development.
     ///
-    /// White space, quotes and the like around the id are cut off.
+    /// White space, quotes and the like around the id are cut off; if nothing is left, [`build`](Self::build) fails.
     #[doc(alias = "sandbox")]
     pub fn development_token_server(id: impl AsRef<str>) -> Self {
         Self::development_token_server_at(CLOUD_API, id)
@@ -95,7 +95,12 @@ impl Endpoint {
     pub fn development_token_server_at(base_url: impl AsRef<str>, id: impl AsRef<str>) -> Self {
         let id = id.as_ref().trim_matches(|c: char| !c.is_ascii_alphanumeric());
         let base = base_url.as_ref().trim_end_matches('/');
-        Self::new(format!("{base}/api/v2/sandbox/connection-details")).with_header("x-sandbox-id", id)
+        let mut endpoint =
+            Self::new(format!("{base}/api/v2/sandbox/connection-details")).with_header("x-sandbox-id", id);
+        if id.is_empty() {
+            endpoint.note(EndpointError::DevelopmentServerId);
+        }
+        endpoint
     }
 
     /// Sets a header of every request, in place of one of that name, `Content-Type` included. A value is not shown by
@@ -113,18 +118,19 @@ impl Endpoint {
         self
     }
 
-    /// Sets a function that makes headers, called once for each request, retries included: for credentials that rotate.
-    /// Its headers replace those of [`with_header`](Self::with_header).
+    /// Adds a function that makes headers, called once for each request, retries included: for credentials that rotate.
+    /// Its headers replace those of [`with_header`](Self::with_header), and those of that name that a function added before
+    /// has made.
     pub fn with_headers_for_each<F, Fut>(mut self, headers: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<HeaderMap, BoxError>> + Send + 'static,
     {
-        self.headers_for_each = Some(Arc::new(move || Box::pin(headers())));
+        self.headers_for_each.push(Arc::new(move || Box::pin(headers())));
         self
     }
 
-    /// Sets a function that gives a bearer token for the `Authorization` of each request, called once for each, retries
+    /// Adds a function that gives a bearer token for the `Authorization` of each request, called once for each, retries
     /// included.
     ///
     /// ```
@@ -152,9 +158,14 @@ impl Endpoint {
         })
     }
 
-    /// Sets the method, `POST` unless set. A `GET` or `HEAD` has no body, and so tells the server none of the options.
+    /// Sets the method, `POST` unless set. A `GET` or `HEAD` has no body, and so tells the server none of the options. The
+    /// methods of HTTP can be in lower case; one of your own goes out as it is given.
     pub fn with_method(mut self, method: impl AsRef<str>) -> Self {
-        match Method::from_bytes(method.as_ref().as_bytes()) {
+        let method = method.as_ref();
+        let known =
+            [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+        let known = known.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(method));
+        match known.map_or_else(|| Method::from_bytes(method.as_bytes()), Ok) {
             Ok(method) => self.method = method,
             Err(_) => self.note(EndpointError::Method),
         }
@@ -266,7 +277,7 @@ struct EndpointProvider {
     url: Uri,
     method: Method,
     headers: HeaderMap,
-    headers_for_each: Option<HeaderProvider>,
+    headers_for_each: Vec<HeaderProvider>,
     client: Arc<dyn DynHttpClient>,
     retry: RetryPolicy,
 }
@@ -314,12 +325,14 @@ impl EndpointProvider {
         if !has_body {
             headers.remove(CONTENT_TYPE);
         }
-        if let Some(more) = &self.headers_for_each {
+        for more in &self.headers_for_each {
             let more = more().await?;
             for name in more.keys() {
                 headers.remove(name);
             }
             headers.extend(more);
+        }
+        if !self.headers_for_each.is_empty() {
             // They are made for each request because they are credentials.
             headers.values_mut().for_each(|value| value.set_sensitive(true));
         }

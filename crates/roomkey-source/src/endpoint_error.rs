@@ -23,6 +23,8 @@ pub enum EndpointError {
     HeaderName,
     /// The value for this header has characters that no value can have.
     HeaderValue(HeaderName),
+    /// The id of the development token server is empty.
+    DevelopmentServerId,
     /// The HTTP client could not be made.
     Client(Arc<dyn Error + Send + Sync>),
 }
@@ -36,6 +38,7 @@ impl fmt::Display for EndpointError {
             Self::HeaderValue(name) => {
                 write!(f, "the value of the header {name} has characters that HTTP does not allow")
             }
+            Self::DevelopmentServerId => f.write_str("the id of the development token server is empty"),
             Self::Client(_) => f.write_str("failed to make the HTTP client for the token endpoint"),
         }
     }
@@ -45,7 +48,7 @@ impl Error for EndpointError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Client(cause) => Some(&**cause),
-            Self::Url | Self::Method | Self::HeaderName | Self::HeaderValue(_) => None,
+            Self::Url | Self::Method | Self::HeaderName | Self::HeaderValue(_) | Self::DevelopmentServerId => None,
         }
     }
 }

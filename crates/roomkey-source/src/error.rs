@@ -107,6 +107,12 @@ impl FetchError {
         self.0.class == Some(FailureClass::Auth)
     }
 
+    /// Whether it may stand for the calls of a while after it: not where somebody is to see what they have put right.
+    pub(crate) fn may_be_remembered(&self) -> bool {
+        let is_told = matches!(self.0.class, Some(FailureClass::Auth | FailureClass::Permanent));
+        !is_told && self.kind() != FetchErrorKind::PartitionChanged
+    }
+
     /// The beginning of what a token endpoint said to its [rejection](FetchErrorKind::Rejected), without what looks like a
     /// token: for whoever mends the request, not for a log.
     #[must_use]

@@ -96,6 +96,8 @@ pub(crate) struct Landing<C, W> {
     pub(crate) keep: Option<Asked>,
     /// Somebody wanted a fresh token.
     pub(crate) is_fresh: bool,
+    /// The flight was under way until now.
+    pub(crate) is_end: bool,
     /// A call that nobody wants any more.
     pub(crate) abandoned: Option<C>,
 }
@@ -149,6 +151,11 @@ impl<C, W, R: Clone> Lane<C, W, R> {
         id
     }
 
+    /// Whether others are on a flight beside the one who has just joined.
+    pub(crate) fn is_shared(&self, id: FlightId) -> bool {
+        self.flight(id).is_some_and(|flight| flight.callers.len() > 1)
+    }
+
     /// What a caller does next; `waker` is for all of it but the end. `now` is when the call begins, if this begins it.
     /// Also gives the waker of the caller's that the new one replaces.
     pub(crate) fn turn(&mut self, id: FlightId, caller: CallerId, waker: W, now: Beginning) -> (Turn<C, R>, Option<W>) {
@@ -167,6 +174,11 @@ impl<C, W, R: Clone> Lane<C, W, R> {
         flight.has_progressed = false;
         let deadline = flight.begun.get_or_insert(now).deadline;
         (Turn::Drive { call: flight.parked.take(), deadline }, replaced)
+    }
+
+    /// Whether somebody aboard wants a token that is asked for after them.
+    pub(crate) fn is_fresh(&self, id: FlightId) -> bool {
+        self.flight(id).is_some_and(|flight| flight.fresh)
     }
 
     /// Takes a call back from a caller who drove it, and who waits for it from now on.
@@ -196,13 +208,14 @@ impl<C, W, R: Clone> Lane<C, W, R> {
         let keep = flight.begun.filter(|_| !flight.is_detached).map(|begun| begun.asked);
         let (abandoned, is_fresh) = (flight.parked.take(), flight.fresh);
         let mut wake = Vec::new();
-        if flight.landed.is_none() {
+        let is_end = flight.landed.is_none();
+        if is_end {
             flight.landed = Some(result);
             wake = flight.take_wakers(None);
             wake.extend(self.end(id));
         }
         self.remove_if_deserted(id);
-        Landing { wake, keep, is_fresh, abandoned }
+        Landing { wake, keep, is_fresh, is_end, abandoned }
     }
 
     /// Takes a caller off a flight before it has a result. `was_driving` is for one who had the call and lost it, in a

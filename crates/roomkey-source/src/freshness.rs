@@ -16,12 +16,20 @@ pub(crate) struct FreshnessPolicy {
     /// How far `nbf` may lie ahead.
     pub(crate) nbf_leeway: Duration,
     pub(crate) refresh_ahead: Option<RefreshAhead>,
+    /// A token whose maker's time is not known is taken to have been made when it was received.
+    pub(crate) relative: bool,
 }
 
 impl Default for FreshnessPolicy {
     fn default() -> Self {
         // LiveKit's SDKs stop 60 s before `exp`; livekit-server grants 60 s on `nbf`.
-        Self { lead: Duration::from_secs(60), adaptive: true, nbf_leeway: Duration::from_secs(60), refresh_ahead: None }
+        Self {
+            lead: Duration::from_secs(60),
+            adaptive: true,
+            nbf_leeway: Duration::from_secs(60),
+            refresh_ahead: None,
+            relative: false,
+        }
     }
 }
 
@@ -57,6 +65,18 @@ pub(crate) struct Freshness {
 }
 
 impl FreshnessPolicy {
+    /// What time it was for whoever made a token when it was received: as they say, or else by the token's own word if that
+    /// is the policy, or else by the clock of this machine.
+    pub(crate) fn received_at(
+        &self,
+        claims: Option<&Claims>,
+        server_time: Option<SystemTime>,
+        wall: SystemTime,
+    ) -> SystemTime {
+        let made = || claims.filter(|_| self.relative).and_then(|claims| claims.iat.or(claims.nbf));
+        server_time.or_else(|| made()?.to_system_time()).unwrap_or(wall)
+    }
+
     /// Judges a token that was received at `received`; `chance`, in `0.0..1.0`, keeps renewals apart. A token that says nothing of its end is never reused.
     pub(crate) fn judge(&self, claims: Option<&Claims>, received: SystemTime, chance: f64) -> Freshness {
         let Some((claims, exp)) = claims.and_then(|claims| Some((claims, claims.exp?))) else {
@@ -172,6 +192,23 @@ mod tests {
     fn a_life_that_ends_before_it_begins_has_the_whole_lead() {
         let odd = claims(2_000, None, Some(1_800_000_000_000));
         assert!(reusable_at(&odd, 939) && !reusable_at(&odd, 940));
+    }
+
+    #[test]
+    fn a_token_is_as_old_as_the_server_says_or_else_new_if_that_is_the_policy() {
+        let (absolute, relative) =
+            (FreshnessPolicy::default(), FreshnessPolicy { relative: true, ..FreshnessPolicy::default() });
+        let made = claims(1_900, None, Some(1_000));
+        assert_eq!(absolute.received_at(Some(&made), None, at(5_000)), at(5_000));
+        assert_eq!(relative.received_at(Some(&made), None, at(5_000)), at(1_000));
+        assert_eq!(relative.received_at(Some(&made), Some(at(1_700)), at(5_000)), at(1_700), "it is known");
+        assert_eq!(relative.received_at(Some(&claims(1_900, Some(1_100), None)), None, at(5_000)), at(1_100));
+        assert_eq!(
+            relative.received_at(Some(&claims(1_900, None, None)), None, at(5_000)),
+            at(5_000),
+            "it does not say"
+        );
+        assert_eq!(relative.received_at(None, None, at(5_000)), at(5_000));
     }
 
     #[test]

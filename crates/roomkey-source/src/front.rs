@@ -30,6 +30,8 @@ pub(crate) struct Fronts {
 struct Front {
     slots: Vec<Slot>,
     tick: u64,
+    /// How many tokens were given from here: a counter for each front, under the lock that is taken anyway.
+    hits: u64,
 }
 
 #[derive(Debug)]
@@ -52,13 +54,14 @@ impl Fronts {
         Self { fronts: (0..fronts).map(|_| Padded::default()).collect(), epoch: AtomicU64::new(0) }
     }
 
-    /// Looks for a live entry and gives what `take` makes of it. `take` runs under the front's lock.
-    pub(crate) fn find<T>(
+    /// Looks for a live entry and gives what `take` makes of it, which is a hit if it is `Ok`. `take` runs under the front's
+    /// lock.
+    pub(crate) fn find<T, E>(
         &self,
         partition: Option<&Arc<str>>,
         options: &FetchOptions,
-        take: impl FnOnce(&Arc<Entry>, &Credentials) -> T,
-    ) -> Option<T> {
+        take: impl FnOnce(&Arc<Entry>, &Credentials) -> Result<T, E>,
+    ) -> Option<Result<T, E>> {
         let mut front = self.mine();
         let front = &mut *front;
         // Comparing a few keys is quicker than hashing one.
@@ -68,13 +71,26 @@ impl Fronts {
         })?;
         front.tick = self.epoch.load(Ordering::Relaxed).max(front.tick + 1);
         slot.used = front.tick;
-        Some(take(&slot.entry, &slot.credentials))
+        let taken = take(&slot.entry, &slot.credentials);
+        front.hits += u64::from(taken.is_ok());
+        Some(taken)
     }
 
-    /// Puts an entry of the cache into this thread's front, in the place of a dead one or of the least recently used.
+    /// Counts a token that was given otherwise.
+    pub(crate) fn count_hit(&self) {
+        self.mine().hits += 1;
+    }
+
+    pub(crate) fn hits(&self) -> u64 {
+        self.fronts.iter().map(|front| lock(&front.0).hits).sum()
+    }
+
+    /// Puts an entry of the cache into this thread's front, in the place of a dead one or of the least recently used. It is
+    /// a hit.
     pub(crate) fn adopt(&self, entry: &Arc<Entry>) -> Credentials {
         let credentials = entry.credentials.separate();
         let mut front = self.mine();
+        front.hits += 1;
         front.tick = self.epoch.load(Ordering::Relaxed).max(front.tick + 1);
         let used = front.tick;
         front.slots.retain(|slot| !slot.entry.is_dead() && slot.entry.key != entry.key);
@@ -154,7 +170,7 @@ mod tests {
     }
 
     fn finds(fronts: &Fronts, entry: &Entry) -> bool {
-        fronts.find(None, &entry.key.options, |_, _| ()).is_some()
+        fronts.find(None, &entry.key.options, |_, _| Ok::<_, ()>(())).is_some()
     }
 
     #[test]

@@ -13,6 +13,7 @@ use roomkey_token::NumericDate;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::back_off::{BackOff, Failures, Standing};
 use crate::builder::Reuse;
 use crate::cache::{Cache, Entry, Key, KeyRef};
 use crate::chance::chance;
@@ -28,6 +29,15 @@ use crate::options::FetchOptions;
 use crate::provider::DynProvider;
 use crate::provider_call::GuardedCall;
 use crate::refresh::RefreshAhead;
+use crate::rejection::RejectionSpread;
+use crate::stats::{Counters, Stats};
+use crate::stored::{Stored, held_for};
+
+mod rejected;
+mod restoring;
+
+/// How many failures are remembered where fewer tokens are held.
+const FEWEST_FAILURES: usize = 16;
 
 /// Names who is logged in.
 pub(crate) type Partition = Box<dyn Fn() -> Arc<str> + Send + Sync>;
@@ -44,7 +54,10 @@ pub(crate) struct Settings {
     pub(crate) partition: Option<Partition>,
     pub(crate) reuse_when: Option<ReuseRule>,
     pub(crate) reuse: Reuse,
+    pub(crate) back_off: Option<BackOff>,
     pub(crate) grant_check: GrantCheck,
+    pub(crate) stored: Option<Stored>,
+    pub(crate) rejection_spread: Option<RejectionSpread>,
 }
 
 /// What all handles of a source share.
@@ -56,6 +69,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Tells watches that something else is held.
     changed: watch::Sender<()>,
+    counters: Counters,
 }
 
 type Outcome = Result<Credentials, FetchError>;
@@ -68,6 +82,7 @@ pub(crate) type LookUp = Result<(Credentials, Option<Arc<Entry>>), Option<Arc<En
 struct State {
     cache: Cache,
     lanes: HashTable<(Arc<Key>, SourceLane)>,
+    failures: Failures,
     /// Numbers callers and calls, in their order.
     counter: u64,
 }
@@ -100,7 +115,9 @@ impl State {
 
 impl Shared {
     pub(crate) fn new(provider: Arc<dyn DynProvider>, settings: Settings) -> Self {
-        let state = State { cache: Cache::new(settings.capacity), lanes: HashTable::new(), counter: 0 };
+        let cache = Cache::new(settings.capacity);
+        let failures = Failures::new(settings.capacity.max(FEWEST_FAILURES));
+        let state = State { cache, lanes: HashTable::new(), failures, counter: 0 };
         Self {
             provider,
             settings,
@@ -108,6 +125,7 @@ impl Shared {
             fronts: Fronts::new(),
             state: Mutex::new(state),
             changed: watch::Sender::new(()),
+            counters: Counters::default(),
         }
     }
 
@@ -153,14 +171,79 @@ impl Shared {
             return Err(Some(entry));
         }
         tracing::trace!("token reused");
-        let credentials = credentials.unwrap_or_else(|| self.fronts.adopt(&entry));
+        let credentials = match credentials {
+            Some(credentials) => {
+                self.fronts.count_hit();
+                credentials
+            }
+            None => self.fronts.adopt(&entry),
+        };
         let age = entry.age(now);
         let is_due = age >= entry.freshness.renewal && entry.renewal.begin(age);
         Ok((credentials, is_due.then_some(entry)))
     }
 
-    pub(crate) fn refresh_ahead(&self) -> Option<RefreshAhead> {
-        self.settings.freshness.refresh_ahead
+    pub(crate) fn stats(&self) -> Stats {
+        let Counters { misses, shared, flights, failures, refreshes, spared } = &self.counters;
+        Stats {
+            hits: self.fronts.hits(),
+            misses: misses.read(),
+            shared: shared.read(),
+            flights: flights.read(),
+            failures: failures.read(),
+            refreshes: refreshes.read(),
+            spared: spared.read(),
+            entries: self.lock().cache.len() as u64,
+        }
+    }
+
+    /// How long renewals and watches wait after a failure, and fetches where that is set.
+    pub(crate) fn back_off(&self) -> BackOff {
+        let ahead = || self.settings.freshness.refresh_ahead.unwrap_or_else(RefreshAhead::none);
+        self.settings.back_off.unwrap_or_else(|| ahead().back_off())
+    }
+
+    /// The failure for a key after which it is too early to call again, whatever was its kind.
+    pub(crate) fn standing_failure(&self, key: KeyRef<'_>) -> Option<Standing> {
+        let now = self.settings.clock.now();
+        self.lock().failures.standing(key, now)
+    }
+
+    /// The failure that a fetch gets in place of a call.
+    fn remembered(&self, state: &State, key: KeyRef<'_>, now: Now) -> Option<FetchError> {
+        self.settings.back_off?;
+        let error = state.failures.standing(key, now)?.error;
+        error.may_be_remembered().then(|| {
+            self.counters.spared.count();
+            error
+        })
+    }
+
+    fn count_failure(&self, outcome: &Outcome) {
+        if outcome.as_ref().is_err_and(|error| error.kind() != FetchErrorKind::PartitionChanged) {
+            self.counters.failures.count();
+        }
+    }
+
+    /// Notes how a call ended, beside what is done with its token. Gives how long to leave the backend alone if it failed,
+    /// and what is to be dropped outside of the lock.
+    fn note_end(
+        &self,
+        state: &mut State,
+        key: &Arc<Key>,
+        outcome: &Outcome,
+        now: Now,
+    ) -> (Option<Duration>, Option<FetchError>) {
+        match outcome {
+            Ok(_) => (None, state.failures.forget(Key::as_ref(key))),
+            // That says nothing of the backend.
+            Err(error) if error.kind() == FetchErrorKind::PartitionChanged => (None, None),
+            Err(error) => {
+                let number = state.count();
+                let (wait, given_up) = state.failures.note(key, error.clone(), now, number, &self.back_off(), chance());
+                (Some(wait), given_up)
+            }
+        }
     }
 
     /// Is told when something else is held.
@@ -207,9 +290,12 @@ impl Shared {
         let mut state = self.lock();
         let removed = state.cache.remove(key);
         let woken = state.invalidate_lane(key);
+        let forgotten = state.failures.forget(key);
+        // Under the lock, so that the store hears of everything in the order in which it happened.
+        self.stored().into_iter().for_each(|stored| stored.remove(key.to_owned()));
         drop(state);
         self.fronts.drop_dead();
-        drop(removed);
+        drop((removed, forgotten));
         woken.into_iter().for_each(Waker::wake);
         self.changed.send_replace(());
         tracing::debug!("token invalidated");
@@ -219,9 +305,11 @@ impl Shared {
         let mut state = self.lock();
         let removed = state.cache.remove_where(|_| true);
         let woken: Vec<Waker> = state.lanes.iter_mut().flat_map(|(_, lane)| lane.invalidate()).collect();
+        let forgotten = state.failures.forget_all();
+        self.stored().into_iter().for_each(Stored::clear);
         drop(state);
         self.fronts.drop_dead();
-        drop(removed);
+        drop((removed, forgotten));
         woken.into_iter().for_each(Waker::wake);
         self.changed.send_replace(());
         tracing::debug!("all tokens invalidated");
@@ -229,10 +317,16 @@ impl Shared {
 
     pub(crate) fn invalidate_token(&self, credentials: &Credentials) -> bool {
         let token = credentials.participant_token();
+        if let Some(stored) = self.stored() {
+            stored.refuse(credentials);
+        }
         let mut state = self.lock();
         let removed = state.cache.remove_where(|entry| entry.credentials.participant_token() == token);
         // A call under way was begun before the token was known to be refused, and may give it again.
         let woken: Vec<Waker> = removed.iter().flat_map(|entry| state.invalidate_lane(entry.key.as_ref())).collect();
+        if let Some(stored) = self.stored() {
+            removed.iter().for_each(|entry| stored.remove(entry.key.clone()));
+        }
         drop(state);
         self.fronts.drop_dead();
         woken.into_iter().for_each(Waker::wake);
@@ -248,7 +342,7 @@ impl Shared {
         let asked_of = key.clone();
         match self.fetch_newer(key, ask, stale).await {
             Err(error) if ask == Ask::Any && !error.is_auth() && error.kind() != FetchErrorKind::PartitionChanged => {
-                self.unexpired(&asked_of).ok_or(error)
+                self.stand_in(asked_of.as_ref()).ok_or(error)
             }
             outcome => outcome,
         }
@@ -259,7 +353,7 @@ impl Shared {
         let key = Arc::new(key);
         let mut seat = match self.take_seat(&key, ask, stale) {
             Ok(seat) => seat,
-            Err(held) => return Ok(held),
+            Err(outcome) => return outcome,
         };
         let outcome = poll_fn(|context| seat.poll(context)).await;
         if self.partition() != key.partition {
@@ -268,39 +362,49 @@ impl Shared {
         outcome
     }
 
-    /// Boards a flight, or gives credentials that somebody else has fetched since `stale` was found unfit.
-    fn take_seat(
-        self: &Arc<Self>,
-        key: &Arc<Key>,
-        ask: Ask,
-        mut stale: Option<Arc<Entry>>,
-    ) -> Result<Seat, Credentials> {
+    /// Boards a flight, or gives what makes that needless: credentials that somebody else has fetched since `stale` was found
+    /// unfit, or the failure after which it is too early to call again.
+    fn take_seat(self: &Arc<Self>, key: &Arc<Key>, ask: Ask, mut stale: Option<Arc<Entry>>) -> Result<Seat, Outcome> {
         loop {
+            let now = self.settings.clock.now();
             let mut state = self.lock();
             let held = state.cache.get(key.as_ref().as_ref());
             let is_news = held.is_some_and(|held| !stale.as_ref().is_some_and(|stale| Arc::ptr_eq(held, stale)));
             if ask == Ask::Fresh || !is_news {
+                if ask == Ask::Any
+                    && let Some(error) = self.remembered(&state, Key::as_ref(key), now)
+                {
+                    drop(state);
+                    tracing::debug!(kind = ?error.kind(), "token provider left alone");
+                    return Err(Err(error));
+                }
                 let caller = CallerId(state.count());
-                let flight = state.with_lane(key, |lane| lane.join(caller, ask));
+                let (flight, is_shared) = state.with_lane(key, |lane| {
+                    let flight = lane.join(caller, ask);
+                    (flight, lane.is_shared(flight))
+                });
+                self.counters.misses.count();
+                if is_shared {
+                    self.counters.shared.count();
+                }
                 let (shared, key) = (Arc::clone(self), Arc::clone(key));
                 return Ok(Seat { shared, key, flight, caller, timer: None, is_driving: false, is_aboard: true });
             }
             stale = held.cloned();
             drop(state);
-            let now = self.settings.clock.now();
             if let Some(entry) = stale.as_ref().filter(|entry| self.is_reusable(entry, now)) {
-                return Err(self.fronts.adopt(entry));
+                return Err(Ok(self.fronts.adopt(entry)));
             }
         }
     }
 
     /// What is held for a key although it should be replaced, if it still joins. A rule of the application's about reuse
     /// is the only one.
-    fn unexpired(&self, key: &Key) -> Option<Credentials> {
+    pub(crate) fn stand_in(&self, key: KeyRef<'_>) -> Option<Credentials> {
         if self.settings.reuse_when.is_some() {
             return None;
         }
-        let entry = self.lock().cache.get(key.as_ref()).cloned()?;
+        let entry = self.lock().cache.get(key).cloned()?;
         let now = self.settings.clock.now();
         entry.freshness.unexpired.contains(entry.age(now)).then(|| {
             tracing::warn!("token provider failed; the token held has not expired and is used");
@@ -313,6 +417,7 @@ impl Shared {
         if self.partition() != key.partition {
             return Err(FetchError::partition_changed());
         }
+        self.counters.flights.count();
         tracing::debug!("token provider called");
         Ok(GuardedCall::new(Arc::clone(&self.provider).call(key.options.clone())))
     }
@@ -333,7 +438,9 @@ impl Shared {
             let mut state = self.lock();
             if state.cache.get(key).is_some_and(|held| Arc::ptr_eq(held, &entry)) {
                 let taken = state.cache.remove(key);
+                self.stored().into_iter().for_each(|stored| stored.remove(key.to_owned()));
                 drop(state);
+                self.fronts.count_hit();
                 self.fronts.drop_dead();
                 return taken.map(|taken| taken.credentials.clone());
             }
@@ -341,7 +448,29 @@ impl Shared {
     }
 
     /// Calls the provider for one caller alone; what it gives is not held.
-    pub(crate) async fn call_alone(&self, key: &Key) -> Outcome {
+    ///
+    /// `ask` says whether a call is made during a back-off.
+    pub(crate) async fn call_alone(&self, key: Key, ask: Ask) -> Outcome {
+        let key = Arc::new(key);
+        if ask == Ask::Any
+            && let Some(error) = {
+                let now = self.settings.clock.now();
+                self.remembered(&self.lock(), Key::as_ref(&key), now)
+            }
+        {
+            tracing::debug!(kind = ?error.kind(), "token provider left alone");
+            return Err(error);
+        }
+        self.counters.misses.count();
+        let outcome = self.call_once(&key).await;
+        let now = self.settings.clock.now();
+        self.count_failure(&outcome);
+        let noted = self.note_end(&mut self.lock(), &key, &outcome, now);
+        drop(noted);
+        outcome
+    }
+
+    async fn call_once(&self, key: &Key) -> Outcome {
         let call = self.begin(key)?;
         let outcome = match self.settings.load_timeout {
             Some(timeout) => call.within(timeout).await,
@@ -374,16 +503,13 @@ impl Shared {
     fn judge(&self, key: &Key, outcome: &Outcome, now: Now) -> Option<Receipt> {
         match outcome {
             Ok(credentials) => {
-                let claims = credentials.claims().ok();
-                let freshness =
-                    self.settings.freshness.judge(claims, credentials.server_time().unwrap_or(now.wall), chance());
-                tracing::debug!(
-                    expires = claims.and_then(|claims| claims.exp).map(NumericDate::as_secs),
-                    "token received"
-                );
+                let receipt = self.assess(credentials.separate(), now);
+                if receipt.held_before.is_none() {
+                    let expires = credentials.claims().ok().and_then(|claims| claims.exp);
+                    tracing::debug!(expires = expires.map(NumericDate::as_secs), "token received");
+                }
                 // After a change of partition it is somebody else's, or nobody knows whose.
-                let receipt = || Receipt { credentials: credentials.separate(), now, freshness };
-                (self.partition() == key.partition).then(receipt)
+                (self.partition() == key.partition).then_some(receipt)
             }
             Err(error) => {
                 // What the application's error says may be a secret of its own.
@@ -391,6 +517,16 @@ impl Shared {
                 None
             }
         }
+    }
+
+    fn assess(&self, credentials: Credentials, now: Now) -> Receipt {
+        let claims = credentials.claims().ok();
+        let since = credentials.stored_since();
+        let policy = &self.settings.freshness;
+        let received = since.unwrap_or_else(|| policy.received_at(claims, credentials.server_time(), now.wall));
+        let freshness = policy.judge(claims, received, chance());
+        let held_before = since.map(|since| held_for(since, now.wall).unwrap_or_default());
+        Receipt { credentials, now, freshness, held_before }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -404,6 +540,15 @@ struct Receipt {
     credentials: Credentials,
     now: Now,
     freshness: Freshness,
+    /// How long it was held before, if it comes out of a store.
+    held_before: Option<Duration>,
+}
+
+impl Receipt {
+    fn entry(self, key: Key, asked: Asked) -> Entry {
+        let entry = Entry::new(key, self.credentials, self.now, self.freshness, asked);
+        entry.held_before(self.held_before.unwrap_or_default())
+    }
 }
 
 /// One caller's place on a flight. Dropping it leaves the flight.
@@ -447,7 +592,7 @@ impl Seat {
     /// Polls the call, and gives it back if it is not done.
     fn drive(&mut self, call: Option<GuardedCall>) -> Driven {
         self.is_driving = true;
-        let mut call = match call.map_or_else(|| self.shared.begin(&self.key), Ok) {
+        let mut call = match call.map_or_else(|| self.shared.begin_flight(&self.key, self.flight), Ok) {
             Ok(call) => call,
             Err(error) => return Driven::Done(self.land(Err(error))),
         };
@@ -501,29 +646,51 @@ impl Seat {
         let (flight, caller, shared) = (self.flight, self.caller, &self.shared);
         let mut state = shared.lock();
         let landing = state.with_lane(&self.key, |lane| lane.land(flight, caller, outcome.clone()));
+        if landing.is_end {
+            shared.count_failure(&outcome);
+        }
         let (mut given_up, mut has_changed) = (Vec::new(), false);
         if let (Some(receipt), Some(asked)) = (receipt, landing.keep) {
-            let Receipt { credentials, now, freshness } = receipt;
-            let entry = Entry::new(Key::clone(&self.key), credentials, now, freshness, asked);
+            let (now, freshness, is_new) = (receipt.now, receipt.freshness, receipt.held_before.is_none());
+            let entry = Arc::new(receipt.entry(Key::clone(&self.key), asked));
             // Where nobody asked for a fresh one, a token that can be reused is not given up for one that can't.
             let held = state.cache.get(Key::as_ref(&self.key));
             let is_held_better = !landing.is_fresh
                 && shared.settings.reuse_when.is_none()
-                && !freshness.reusable.contains(Duration::ZERO)
+                && !freshness.reusable.contains(entry.age(now))
                 && held.is_some_and(|held| held.freshness.reusable.contains(held.age(now)));
+            let is_in_time =
+                held.is_some_and(|held| held.asked < asked && held.freshness.unexpired.contains(held.age(now)));
+            if is_in_time && !is_held_better {
+                shared.counters.refreshes.count();
+            }
             if !is_held_better {
-                given_up = state.cache.insert(Arc::new(entry), shared.fronts.settle());
+                let is_kept = held.is_none_or(|held| held.asked < asked);
+                if let Some(stored) = shared.stored().filter(|_| is_kept && is_new && shared.is_worth_saving(&entry)) {
+                    stored.save(Arc::clone(&entry));
+                }
+                given_up = state.cache.insert(entry, shared.fronts.settle());
                 has_changed = true;
             }
         }
-        // Noted here, so that of all who were aboard nobody asks again at once for the token that stays.
-        let mut error_before = None;
-        if let (false, Some(now), Some(held)) = (has_changed, now, state.cache.get(Key::as_ref(&self.key))) {
-            let waits = shared.refresh_ahead().unwrap_or_else(RefreshAhead::none);
-            error_before = held.renewal.fail(held.age(now), &waits, outcome.as_ref().err().cloned());
+        // Noted here, so that of all who were aboard nobody asks again at once. What began before an invalidation says nothing
+        // to those who come after it.
+        let mut forgotten = None;
+        if let Some(now) = now {
+            let wait;
+            (wait, forgotten) = match landing.keep {
+                Some(_) => shared.note_end(&mut state, &self.key, &outcome, now),
+                None => (None, None),
+            };
+            if let (false, Some(held)) = (has_changed, state.cache.get(Key::as_ref(&self.key))) {
+                match wait {
+                    Some(wait) => held.renewal.put_off(held.age(now), wait),
+                    None => held.renewal.note_no_better(held.age(now), &shared.back_off()),
+                }
+            }
         }
         drop(state);
-        drop(error_before);
+        drop(forgotten);
         landing.wake.into_iter().for_each(Waker::wake);
         if has_changed {
             shared.changed.send_replace(());

@@ -11,11 +11,21 @@ use crate::error::FetchError;
 use crate::provider::ProviderCall;
 
 /// A call of a provider. It panics neither when it is polled nor when it is polled again.
-pub(crate) struct GuardedCall(Option<ProviderCall>);
+pub(crate) struct GuardedCall(Option<Call>);
+
+enum Call {
+    Provider(ProviderCall),
+    /// One that first looks into a store.
+    Restoring(Pin<Box<dyn Future<Output = Result<Credentials, FetchError>> + Send>>),
+}
 
 impl GuardedCall {
     pub(crate) fn new(call: ProviderCall) -> Self {
-        Self(Some(call))
+        Self(Some(Call::Provider(call)))
+    }
+
+    pub(crate) fn restoring(call: impl Future<Output = Result<Credentials, FetchError>> + Send + 'static) -> Self {
+        Self(Some(Call::Restoring(Box::pin(call))))
     }
 
     /// The same, given up after `timeout`. The timer is tokio's; where no tokio runtime runs there is none.
@@ -33,13 +43,16 @@ impl Future for GuardedCall {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // The call is dropped when it is over or has panicked, so that nobody sees what it left half done.
         let Some(call) = self.0.as_mut() else { return Poll::Ready(Err(FetchError::panicked())) };
-        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)));
+        let polled = catch_unwind(AssertUnwindSafe(|| match call {
+            Call::Provider(call) => call.as_mut().poll(context).map_err(FetchError::provider),
+            Call::Restoring(call) => call.as_mut().poll(context),
+        }));
         if !matches!(polled, Ok(Poll::Pending)) {
             self.0 = None;
         }
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(FetchError::provider)),
+            Ok(Poll::Ready(result)) => Poll::Ready(result),
             Err(_) => Poll::Ready(Err(FetchError::panicked())),
         }
     }

@@ -1,11 +1,12 @@
 //! Renewing a token before anybody waits for one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::back_off::BackOff;
 use crate::cache::{Entry, Key};
-use crate::chance::chance;
+use crate::chance::{chance, unit};
 use crate::error::FetchError;
 use crate::flight::Ask;
 use crate::loading::Shared;
@@ -25,15 +26,14 @@ use crate::loading::Shared;
 pub struct RefreshAhead {
     lead: Duration,
     jitter: f64,
-    first_wait: Duration,
-    max_wait: Duration,
+    waits: BackOff,
 }
 
 impl RefreshAhead {
     /// Renews tokens when they are this close to their expiry, and not before half of their life has passed.
     #[must_use]
     pub fn new(lead: Duration) -> Self {
-        Self { lead, jitter: 0.2, first_wait: Duration::from_secs(5), max_wait: Duration::from_secs(60) }
+        Self { lead, jitter: 0.2, waits: BackOff::new(Duration::from_secs(5), Duration::from_secs(60)) }
     }
 
     /// Sets by what part of the lead the renewal of a token is put off by chance, so that clients whose tokens are of one
@@ -45,30 +45,33 @@ impl RefreshAhead {
     }
 
     /// Sets the waits after a renewal that failed: the first, which doubles with each failure, and the longest; 5 and 60
-    /// seconds unless set, a day at most. Half of each is left to chance, as far as there is a jitter.
+    /// seconds unless set, a day at most. Half of each is left to chance, as far as there is a jitter. A source's
+    /// [`back_off`](crate::TokenSourceBuilder::back_off) goes before.
     #[must_use]
     pub fn with_waits(mut self, first: Duration, longest: Duration) -> Self {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        self.first_wait = first.min(DAY);
-        self.max_wait = longest.clamp(self.first_wait, DAY);
+        self.waits = BackOff::new(first, longest);
         self
     }
 
-    /// The age at which a token with this much life left is renewed. `chance` is in `0.0..1.0`.
-    pub(crate) fn renewal_age(&self, left: Duration, chance: f64) -> Duration {
+    /// The age at which a token is renewed that had this much life left when it was received: what a source goes by, for
+    /// who wants to know what many do together. `chance`, in `0.0..1.0`, is the token's own.
+    #[must_use]
+    pub fn renewal_age(&self, left: Duration, chance: f64) -> Duration {
         let lead = self.lead.min(left / 2);
-        left.saturating_sub(lead) + lead.mul_f64(self.jitter * chance)
+        left.saturating_sub(lead).saturating_add(lead.mul_f64(self.jitter * unit(chance)))
     }
 
-    /// How long to wait after this many failures in a row, from 1 on. `chance` is in `0.0..1.0`.
-    pub(crate) fn wait_after(&self, failures: u32, chance: f64) -> Duration {
-        let doubled = self.first_wait.saturating_mul(1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
-        let longest = doubled.min(self.max_wait);
-        if self.jitter > 0.0 { longest.mul_f64(0.5 + chance / 2.0) } else { longest }
+    /// The waits after a renewal that failed.
+    pub(crate) fn back_off(&self) -> BackOff {
+        if self.jitter > 0.0 { self.waits } else { self.waits.without_jitter() }
     }
-}
 
-impl RefreshAhead {
+    /// How long a renewal is not tried again after this many failures in a row, from 1 on. `chance` is in `0.0..1.0`.
+    #[must_use]
+    pub fn wait_after(&self, failures: u32, chance: f64) -> Duration {
+        self.back_off().wait_after(failures, unit(chance))
+    }
+
     /// The waits of a source that does not renew ahead of need.
     pub(crate) fn none() -> Self {
         Self::new(Duration::ZERO)
@@ -85,10 +88,10 @@ impl From<Duration> for RefreshAhead {
 #[derive(Debug, Default)]
 pub(crate) struct Renewal {
     is_under_way: AtomicBool,
-    failures: AtomicU32,
+    /// How many calls in a row gave nothing better.
+    no_better: AtomicU32,
     /// The age of the token before which it is not tried again, in milliseconds.
     not_before: AtomicU64,
-    last_error: Mutex<Option<FetchError>>,
 }
 
 impl Renewal {
@@ -108,17 +111,16 @@ impl Renewal {
         Duration::from_millis(self.not_before.load(Ordering::Relaxed)).saturating_sub(age)
     }
 
-    /// Why it failed last, if it was an error.
-    pub(crate) fn last_error(&self) -> Option<FetchError> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Puts it off at this age, after a call that failed.
+    pub(crate) fn put_off(&self, age: Duration, wait: Duration) {
+        let again = age.saturating_add(wait).as_millis();
+        self.not_before.store(u64::try_from(again).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Notes that a call at this age gave nothing better. Gives back the error from before, to be dropped outside of locks.
-    pub(crate) fn fail(&self, age: Duration, policy: &RefreshAhead, error: Option<FetchError>) -> Option<FetchError> {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let again = age.saturating_add(policy.wait_after(failures, chance())).as_millis();
-        self.not_before.store(u64::try_from(again).unwrap_or(u64::MAX), Ordering::Relaxed);
-        std::mem::replace(&mut *self.last_error.lock().unwrap_or_else(PoisonError::into_inner), error)
+    /// Puts it off at this age, after a call that gave nothing better.
+    pub(crate) fn note_no_better(&self, age: Duration, policy: &BackOff) {
+        let times = self.no_better.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        self.put_off(age, policy.wait_after(times, chance()));
     }
 }
 
@@ -167,20 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_the_longest() {
-        let policy = RefreshAhead::new(SECOND).with_waits(2 * SECOND, 10 * SECOND);
-        for (failures, longest) in [(1, 2), (2, 4), (3, 8), (4, 10), (1_000, 10)] {
-            assert_eq!(policy.wait_after(failures, 1.0), longest * SECOND);
-            assert_eq!(policy.wait_after(failures, 0.0), longest * SECOND / 2);
-            assert_eq!(policy.with_jitter(0.0).wait_after(failures, 0.3), longest * SECOND);
-        }
-    }
-
-    #[test]
     fn a_renewal_runs_once_at_a_time_and_not_before_its_wait_is_over() {
-        let (renewal, policy) = (Renewal::default(), RefreshAhead::new(SECOND).with_jitter(0.0));
+        let (renewal, policy) = (Renewal::default(), RefreshAhead::new(SECOND).with_jitter(0.0).back_off());
         assert!(renewal.begin(SECOND) && !renewal.begin(SECOND));
-        assert!(renewal.fail(10 * SECOND, &policy, None).is_none());
+        renewal.note_no_better(10 * SECOND, &policy);
         renewal.end();
         assert!(!renewal.begin(14 * SECOND) && renewal.begin(15 * SECOND));
     }

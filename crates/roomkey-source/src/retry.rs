@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use crate::chance::unit;
+
 /// How often an [`Endpoint`](crate::Endpoint) is asked for one token, and how long in between.
 ///
 /// Only what may be gone the next time is tried again: no response, and the statuses 408, 429 and 5xx. The wait doubles with
 /// each attempt and is drawn from its upper half, so that clients which failed together don't come back together; a
-/// `Retry-After` is waited for if it is no longer than [`max_wait`](Self::with_max_wait), and otherwise ends the attempts.
+/// `Retry-After` is waited for, and up to a quarter longer, if it is no longer than [`max_wait`](Self::with_max_wait), and
+/// otherwise ends the attempts.
 /// The source's load timeout bounds all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -50,21 +53,28 @@ impl RetryPolicy {
         self
     }
 
-    /// How long to wait after a failed attempt, counted from 1, or `None` for no other one. `chance` is in `0.0..1.0`.
-    pub(crate) fn wait_after(&self, attempt: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
+    /// How long to wait after a failed attempt, counted from 1, or `None` for no other one: what an endpoint goes by, for who
+    /// wants to know what many do together. `chance` is in `0.0..1.0`.
+    #[must_use]
+    pub fn wait_after(&self, attempt: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
         if attempt >= self.attempts {
             return None;
         }
         if let Some(asked) = retry_after {
-            return (asked <= self.max_wait).then(|| asked.max(self.backoff(attempt, chance)));
+            return (asked <= self.max_wait).then(|| put_off(asked, chance).max(self.backoff(attempt, chance)));
         }
         Some(self.backoff(attempt, chance))
     }
 
     fn backoff(&self, attempt: u32, chance: f64) -> Duration {
-        let doubled = self.first_wait.saturating_mul(1u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
-        doubled.min(self.max_wait).mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
+        let doubled = self.first_wait.saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
+        doubled.min(self.max_wait).mul_f64(0.5 + unit(chance) / 2.0)
     }
+}
+
+/// A wait that was asked for, put off by up to a quarter: whoever asks tells all the same time. `chance` is in `0.0..1.0`.
+pub(crate) fn put_off(asked: Duration, chance: f64) -> Duration {
+    asked.saturating_add((asked / 4).mul_f64(chance.clamp(0.0, 1.0)))
 }
 
 #[cfg(test)]
@@ -85,7 +95,13 @@ mod tests {
     #[test]
     fn a_retry_after_is_waited_for_or_ends_it() {
         let policy = RetryPolicy::default();
-        assert_eq!(policy.wait_after(1, Some(Duration::from_secs(5)), 0.5), Some(Duration::from_secs(5)));
+        assert_eq!(policy.wait_after(1, Some(Duration::from_secs(4)), 0.0), Some(Duration::from_secs(4)));
+        assert_eq!(
+            policy.wait_after(1, Some(Duration::from_secs(4)), 1.0),
+            Some(Duration::from_secs(5)),
+            "not all at once"
+        );
+        assert!(policy.wait_after(1, Some(Duration::from_secs(5)), 1.0).is_some());
         assert_eq!(policy.wait_after(1, Some(Duration::from_secs(6)), 0.5), None);
     }
 

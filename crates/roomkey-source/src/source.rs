@@ -18,6 +18,7 @@ use crate::loading::Shared;
 use crate::options::FetchOptions;
 use crate::provider::{BoxError, TokenProvider, provider_fn};
 use crate::refresh::{UnderWay, renew};
+use crate::stats::Stats;
 use crate::watch::Watch;
 
 /// Gives credentials for a room: those that it holds, while their token can be reused, and new ones from its provider
@@ -195,7 +196,7 @@ impl TokenSource {
     /// # Errors
     ///
     /// The provider failed, or did not answer in time, and nothing that is held will do. Whoever waited for the same call
-    /// gets the same error; it is not remembered.
+    /// gets the same error; it is not remembered, unless [`back_off`](TokenSourceBuilder::back_off) says so.
     pub async fn fetch(&self, options: &FetchOptions) -> Result<Credentials, FetchError> {
         if self.shared().is_single_use() {
             return Box::pin(self.take(options)).await;
@@ -231,7 +232,7 @@ impl TokenSource {
         let partition = self.shared().partition();
         let key = self.shared().key(partition.as_ref(), options).to_owned();
         if self.shared().is_single_use() {
-            return Box::pin(self.shared().call_alone(&key)).await;
+            return Box::pin(self.shared().call_alone(key, Ask::Fresh)).await;
         }
         Box::pin(self.shared().load(key, Ask::Fresh, None)).await
     }
@@ -253,7 +254,7 @@ impl TokenSource {
             return Ok(held);
         }
         let key = key.to_owned();
-        Box::pin(self.shared().call_alone(&key)).await
+        Box::pin(self.shared().call_alone(key, Ask::Any)).await
     }
 
     /// Makes sure that credentials for these options are held, so that the next fetch or [`take`](Self::take) finds them: at
@@ -272,6 +273,16 @@ impl TokenSource {
             }
         }
         Ok(())
+    }
+
+    /// This source for code that is not async: see [`blocking`](crate::blocking).
+    ///
+    /// # Errors
+    ///
+    /// The thread that it needs can't be started.
+    #[cfg(feature = "blocking")]
+    pub fn blocking(&self) -> std::io::Result<crate::blocking::TokenSource> {
+        crate::blocking::TokenSource::new(self.clone())
     }
 
     /// The credentials for these options, kept fresh: a [`Watch`] gives them, and others whenever they change.
@@ -298,6 +309,9 @@ impl TokenSource {
     ///
     /// Ask once. If what it gives is refused too, it is not the token that is wrong.
     ///
+    /// With a [`rejection_spread`](crate::TokenSourceBuilder::rejection_spread) it waits before it fetches; the token is
+    /// dropped at once.
+    ///
     /// # Errors
     ///
     /// As for [`fetch`](Self::fetch).
@@ -307,15 +321,30 @@ impl TokenSource {
         rejected: &Credentials,
     ) -> Result<Credentials, FetchError> {
         self.invalidate_token(rejected);
+        self.shared().forget_stored(options, rejected);
+        self.shared().wait_after_rejection(options).await;
         self.fetch(options).await
     }
 
-    /// The credentials that are held for these options, expired or not. Nothing is fetched.
+    /// Waits until what has been fetched and invalidated before this is in the [store](crate::TokenSourceBuilder::store),
+    /// two seconds at most, and says whether the store has done with it: for a program that is about to end. Without a store
+    /// there is nothing to wait for. What the store failed to do is in the log and not waited for.
+    pub async fn flush(&self) -> bool {
+        self.shared().flush().await
+    }
+
+    /// The credentials that are held for these options, expired or not. Nothing is fetched, and no store is asked.
     #[must_use]
     #[doc(alias = "cached_response")]
     pub fn cached(&self, options: &FetchOptions) -> Option<Credentials> {
         let partition = self.shared().partition();
         self.shared().cached(self.shared().key(partition.as_ref(), options))
+    }
+
+    /// What this source and its clones have done so far, in numbers. Counting costs a fetch next to nothing.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared().stats()
     }
 
     /// Forgets what is held for these options, for who is logged in now. A call under way still serves those who wait for

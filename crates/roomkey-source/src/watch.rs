@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
+use crate::cache::KeyRef;
 use crate::chance::chance;
 use crate::credentials::Credentials;
 use crate::error::FetchError;
 use crate::flight::Ask;
 use crate::options::FetchOptions;
-use crate::refresh::RefreshAhead;
 use crate::source::TokenSource;
 
 /// How long a watch sleeps at most before it looks again.
@@ -22,7 +22,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 ///
 /// It renews them before they expire: at the time of the source's
 /// [`refresh_ahead`](crate::TokenSourceBuilder::refresh_ahead), or else when they can be reused no longer. Any number of
-/// watches of equal options make one call for each renewal. It also gives what others make the source hold, by a
+/// watches of equal options make one call for each renewal, and for each wait while the backend is down. It also gives what others make the source hold, by a
 /// [`fetch_fresh`](TokenSource::fetch_fresh) say. Nothing happens between calls of [`next`](Self::next); dropping the watch
 /// ends it. After a change of login it looks again within half a minute, or at once after an invalidation.
 ///
@@ -34,34 +34,38 @@ pub struct Watch {
     options: Arc<FetchOptions>,
     changes: Receiver<()>,
     given: Option<Credentials>,
-    failures: u32,
+    /// The number of the last failure that was told.
+    told: u64,
+    /// How many calls in a row gave nothing that could be reused, and when to go on after them: kept here, so that dropping
+    /// a future does not make the wait begin anew.
+    in_vain: u32,
+    not_before: Option<Instant>,
 }
 
 impl Watch {
     pub(crate) fn new(source: TokenSource, options: FetchOptions) -> Self {
         let changes = source.shared().changes();
-        Self { source, options: Arc::new(options), changes, given: None, failures: 0 }
+        Self { source, options: Arc::new(options), changes, given: None, told: 0, in_vain: 0, not_before: None }
     }
 
     /// Waits for credentials that are not the ones given before, and gives them; at first, those that a
-    /// [`fetch`](TokenSource::fetch) gives.
+    /// [`fetch`](TokenSource::fetch) gives, the ones that stand in for a failure included.
     ///
     /// While a renewal fails and the credentials given have not expired, it tries again, with waits in between, and says
-    /// nothing. After an error, and after credentials that can't be reused, the next call waits before it asks again: 5
-    /// seconds, doubled each time up to a minute, or as `refresh_ahead` has it.
+    /// nothing. After an error, and after credentials that can't be reused, it waits before it asks again: 5 seconds, doubled
+    /// each time up to a minute, or as `refresh_ahead` or [`back_off`](crate::TokenSourceBuilder::back_off) have it, or as
+    /// long as a `Retry-After` says. Others who failed for the same options have begun that wait for all: a watch that comes
+    /// during it gets their error at once, and calls when it is over.
     ///
-    /// It needs a tokio runtime with time. Dropping the future loses nothing.
+    /// It needs a tokio runtime with time. Dropping the future loses nothing, and does not make a wait begin anew.
     ///
     /// # Errors
     ///
-    /// A renewal failed, and the credentials given before have expired. The watch goes on.
+    /// A call failed, and the credentials given before have expired. The watch goes on.
     #[expect(clippy::disallowed_methods, reason = "tokio's clock, for tokio's timers")]
     pub async fn next(&mut self) -> Result<Credentials, FetchError> {
         let shared = Arc::clone(self.source.shared());
-        let waits = shared.refresh_ahead().unwrap_or_else(RefreshAhead::none);
         let options = Arc::clone(&self.options);
-        // After an error, and after what can't be reused.
-        let mut not_before = (self.failures > 0).then(|| Instant::now() + waits.wait_after(self.failures, chance()));
         loop {
             self.changes.mark_unchanged();
             let partition = shared.partition();
@@ -71,24 +75,23 @@ impl Watch {
             if let Some(entry) = good
                 && self.given.as_ref() != Some(&entry.credentials)
             {
-                return Ok(self.give(entry.credentials.separate(), 0));
+                return Ok(self.give(entry.credentials.separate(), true));
             }
 
+            let is_held_unexpired = held.as_ref().is_some_and(|entry| shared.is_unexpired(entry));
+            let failed = shared.standing_failure(key);
+            if let Some(failed) = &failed
+                && failed.number > self.told
+                && good.is_none()
+                && let Some(outcome) = self.tell(&failed.error, failed.number, key, is_held_unexpired)
+            {
+                return outcome;
+            }
             // When it is to be renewed, but not before the wait is over that a failure of whoever tried has begun.
             let due_in = good.map_or(Duration::ZERO, |entry| shared.renewal_due_in(entry));
-            let wait = held.as_ref().map_or(Duration::ZERO, |entry| entry.renewal.wait_at(shared.age(entry)));
-            let is_held_unexpired = held.as_ref().is_some_and(|entry| shared.is_unexpired(entry));
-            if let Some(entry) = &held
-                && !is_held_unexpired
-                && !wait.is_zero()
-                && self.failures == 0
-                && let Some(error) = entry.renewal.last_error()
-            {
-                // Somebody else has asked, and what they were told is for this watch too.
-                self.failures = 1;
-                return Err(error);
-            }
-            let until = (Instant::now() + due_in.max(wait)).max(not_before.unwrap_or_else(Instant::now));
+            let put_off = held.as_ref().map_or(Duration::ZERO, |entry| entry.renewal.wait_at(shared.age(entry)));
+            let wait = due_in.max(put_off).max(failed.map_or(Duration::ZERO, |failed| failed.left));
+            let until = (Instant::now() + wait).max(self.not_before.unwrap_or_else(Instant::now));
             if until > Instant::now() {
                 // Not all of it at once: a login changes without a word, and a machine that was suspended slept longer.
                 self.wait_until(until.min(Instant::now() + LONGEST_SLEEP)).await;
@@ -96,30 +99,67 @@ impl Watch {
             }
 
             let outcome = Box::pin(shared.fetch_newer(key.to_owned(), Ask::Any, held.clone())).await;
-            let failures = self.failures.saturating_add(1);
-            match outcome {
-                Ok(credentials) if self.given.as_ref() != Some(&credentials) => {
-                    let is_good = shared.held(key).is_some_and(|entry| shared.is_good(&entry));
-                    return Ok(self.give(credentials, if is_good { 0 } else { failures }));
-                }
-                Err(error) if !is_held_unexpired || error.is_auth() => {
-                    self.failures = failures;
-                    return Err(error);
+            let held = shared.held(key).filter(|entry| shared.is_good(entry));
+            match (outcome, held) {
+                // What is held is good, and better than what came, or else the same: that is for the next look to say.
+                (Ok(credentials), Some(held)) if held.credentials != credentials => self.put_off(),
+                (Ok(credentials), held) if self.given.as_ref() != Some(&credentials) => {
+                    return Ok(self.give(credentials, held.is_some()));
                 }
                 // The same again.
-                Ok(_) => {
-                    self.failures = failures;
-                    not_before = Some(Instant::now() + waits.wait_after(failures, chance()));
+                (Ok(_), _) => self.put_off(),
+                (Err(error), _) => {
+                    let number = shared.standing_failure(key).map(|failed| failed.number);
+                    if number.is_none() {
+                        self.put_off();
+                    }
+                    if let Some(outcome) = self.tell(&error, number.unwrap_or(self.told), key, is_held_unexpired) {
+                        return outcome;
+                    }
                 }
-                Err(_) => not_before = None,
             }
         }
     }
 
-    fn give(&mut self, credentials: Credentials, failures: u32) -> Credentials {
-        self.failures = failures;
+    /// What to say of a failure: nothing, while the credentials given are as good as before.
+    fn tell(
+        &mut self,
+        error: &FetchError,
+        number: u64,
+        key: KeyRef<'_>,
+        is_held_unexpired: bool,
+    ) -> Option<Result<Credentials, FetchError>> {
+        if !error.is_auth() && is_held_unexpired {
+            let stand_in = self.source.shared().stand_in(key);
+            match stand_in {
+                Some(held) if self.given.as_ref() != Some(&held) => {
+                    self.given = Some(held.clone());
+                    return Some(Ok(held));
+                }
+                None if self.given.is_none() => {}
+                Some(_) | None => return None,
+            }
+        }
+        self.told = number;
+        Some(Err(error.clone()))
+    }
+
+    fn give(&mut self, credentials: Credentials, is_good: bool) -> Credentials {
+        if is_good {
+            (self.in_vain, self.not_before) = (0, None);
+        } else {
+            self.put_off();
+        }
         self.given = Some(credentials.clone());
         credentials
+    }
+
+    /// Waits before the next call, longer each time.
+    #[expect(clippy::disallowed_methods, reason = "tokio's clock, for tokio's timers")]
+    fn put_off(&mut self) {
+        self.in_vain = self.in_vain.saturating_add(1);
+        let wait = self.source.shared().back_off().wait_after(self.in_vain, chance());
+        self.not_before = Some(Instant::now() + wait);
     }
 
     /// Waits until a time, or until the source holds something else.

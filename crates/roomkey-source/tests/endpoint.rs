@@ -16,13 +16,16 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap as AxumHeaders, StatusCode};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::{get, post};
-use roomkey_source::http::{HeaderMap, HeaderValue, Request, Response};
+use roomkey_source::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use roomkey_source::{
     Endpoint, EndpointError, FetchErrorKind, FetchOptions, HttpClient, HttpError, RetryPolicy, RoomAgentDispatch,
     RoomConfiguration, TokenSource,
 };
 use serde_json::{Value, json};
 use support::*;
+
+/// A header that credentials are not in.
+const TRACE: HeaderName = HeaderName::from_static("x-trace");
 
 /// An HTTP client that answers from a script and remembers what it was asked.
 #[derive(Clone, Default)]
@@ -292,6 +295,17 @@ async fn a_header_function_is_called_once_for_each_request() {
     many.build().unwrap().fetch(&room("a")).await.unwrap();
     assert_eq!(client.last().headers().get_all("x-many").iter().count(), 2);
 
+    let trace = |value| HeaderMap::from_iter([(TRACE, HeaderValue::from_static(value))]);
+    let both = client
+        .endpoint()
+        .with_headers_for_each(move || async move { Ok(trace("first")) })
+        .with_bearer_for_each(|| async { Ok("session".to_owned()) })
+        .with_headers_for_each(move || async move { Ok(trace("second")) });
+    both.build().unwrap().fetch(&room("a")).await.unwrap();
+    let headers = client.last().headers().clone();
+    assert_eq!(headers["authorization"], "Bearer session", "one function does not undo another");
+    assert_eq!(headers.get_all(TRACE).iter().collect::<Vec<_>>(), ["second"], "the later one counts");
+
     let failing = client.endpoint().with_bearer_for_each(|| async { Err("logged out".into()) }).build().unwrap();
     let before = client.requests();
     let error = failing.fetch(&room("a")).await.unwrap_err();
@@ -304,9 +318,15 @@ async fn a_header_function_is_called_once_for_each_request() {
 #[tokio::test]
 async fn a_get_has_no_body_and_a_development_server_its_path_and_id() {
     let client = ScriptedClient::giving(&token_answer());
-    client.endpoint().with_method("GET").build().unwrap().fetch(&room("a")).await.unwrap();
-    assert_eq!((client.last().method().as_str(), client.last().body().len()), ("GET", 0));
-    assert!(!client.last().headers().contains_key("content-type"));
+    for name in ["GET", "get"] {
+        client.endpoint().with_method(name).build().unwrap().fetch(&room("a")).await.unwrap();
+        assert_eq!((client.last().method().as_str(), client.last().body().len()), ("GET", 0));
+        assert!(!client.last().headers().contains_key("content-type"));
+    }
+    client.endpoint().with_method("Put").build().unwrap().fetch(&room("a")).await.unwrap();
+    assert_eq!((client.last().method().as_str(), client.body()), ("PUT", json!({"room_name": "a"})));
+    client.endpoint().with_method("mint").build().unwrap().fetch(&room("a")).await.unwrap();
+    assert_eq!(client.last().method().as_str(), "mint", "a method of one's own is as it is given");
     assert!(matches!(client.endpoint().with_method("GE T").build().unwrap_err(), EndpointError::Method));
 
     for base in ["http://localhost:7880", "http://localhost:7880/", "http://localhost:7880//"] {
@@ -321,6 +341,14 @@ async fn a_get_has_no_body_and_a_development_server_its_path_and_id() {
     let cloud = Endpoint::development_token_server("id").with_client(client.clone()).build().unwrap();
     cloud.fetch(&room("a")).await.unwrap();
     assert_eq!(client.last().uri(), "https://cloud-api.livekit.io/api/v2/sandbox/connection-details");
+}
+
+#[test]
+fn a_development_server_without_an_id_is_refused_at_once() {
+    for id in ["", "  ", "\"\"", "--"] {
+        let error = TokenSource::development_token_server(id).unwrap_err();
+        assert!(matches!(error, EndpointError::DevelopmentServerId), "{id:?}: {error:?}");
+    }
 }
 
 #[test]
@@ -385,32 +413,36 @@ async fn the_answers_date_makes_up_for_a_clock_that_is_off() {
     let token = jwt(&json!({ "iat": at(server_now), "nbf": at(server_now), "exp": at(server_now + 900) }));
     let body = json!({ "server_url": "wss://x", "participant_token": token }).to_string();
     let date = "Fri, 15 Jan 2027 08:00:00 GMT";
-    for (has_date, requests) in [(true, 1), (false, 4)] {
+    for (has_date, is_relative, requests) in [(true, false, 1), (false, false, 4), (false, true, 1), (true, true, 1)] {
         let mut answer = answer(200, &body);
         if has_date {
             answer.headers_mut().insert("date", date.parse().unwrap());
         }
         let client = ScriptedClient::answering([answer]);
         let clock = Arc::new(roomkey_source::ManualClock::new(wall(local_now)));
-        let source = client.endpoint().into_builder().unwrap().clock(Arc::clone(&clock)).build();
+        let builder = client.endpoint().into_builder().unwrap().clock(Arc::clone(&clock));
+        let source = if is_relative { builder.relative_lifetime() } else { builder }.build();
         for _ in 0..4 {
             source.fetch(&room("a")).await.unwrap();
         }
-        assert_eq!(client.requests(), requests, "with date: {has_date}");
+        assert_eq!(client.requests(), requests, "with date: {has_date}, relative: {is_relative}");
         clock.advance(seconds(841));
         source.fetch(&room("a")).await.unwrap();
         assert_eq!(client.requests(), requests + 1);
     }
 
-    // A token that the backend has held for long is as old as it says.
+    // A token that the backend has held for long is as old as it says, also where one without a date would pass for new.
     let old = jwt(&json!({ "iat": at(NOW - 7_200), "exp": at(NOW - 3_600) }));
     let mut answer = answer(200, &json!({ "server_url": "wss://x", "participant_token": old }).to_string());
     answer.headers_mut().insert("date", date.parse().unwrap());
     let client = ScriptedClient::answering([answer]);
-    let source = client.endpoint().into_builder().unwrap().clock(clock()).build();
-    source.fetch(&room("a")).await.unwrap();
-    source.fetch(&room("a")).await.unwrap();
-    assert_eq!(client.requests(), 2);
+    for (times, relative) in [false, true].into_iter().enumerate() {
+        let builder = client.endpoint().into_builder().unwrap().clock(clock());
+        let source = if relative { builder.relative_lifetime() } else { builder }.build();
+        source.fetch(&room("a")).await.unwrap();
+        source.fetch(&room("a")).await.unwrap();
+        assert_eq!(client.requests(), 2 * (times + 1));
+    }
 }
 
 /// A server on a port of its own, which ends with the test.
@@ -503,7 +535,10 @@ async fn an_answer_that_is_too_long_and_a_closed_port_are_errors() {
 #[test]
 fn any_answer_is_read_or_refused_without_a_panic_and_without_being_shown() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let original = json!({ "server_url": "wss://x", "participantToken": expiring(60), "room_name": "r" }).to_string();
+    // As signed tokens look: the beginning is what they are known by.
+    let token = format!("eyJhbGciOiJIUzI1NiJ9.{}.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg", &expiring(60)[4..]);
+    let original = json!({ "server_url": "wss://x", "participantToken": token, "room_name": "r" }).to_string();
+    let mut refused = 0;
     for seed in 0..3_000 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut body = original.clone().into_bytes();
@@ -516,10 +551,27 @@ fn any_answer_is_read_or_refused_without_a_panic_and_without_being_shown() {
             }
             body.push(b'}');
         }
-        let client = ScriptedClient::answering([Response::new(body)]);
+        let status = if random.bool() { 200 } else { 400 };
+        let client = ScriptedClient::answering([Response::builder().status(status).body(body).unwrap()]);
         let fetched = runtime.block_on(client.source().fetch(&room("a")));
-        if let Ok(credentials) = fetched {
-            assert!(!credentials.server_url().is_empty() && !credentials.participant_token().is_empty(), "seed {seed}");
+        let shown = match fetched {
+            Ok(credentials) => {
+                assert!(
+                    !credentials.server_url().is_empty() && !credentials.participant_token().is_empty(),
+                    "seed {seed}"
+                );
+                format!("{credentials:?}")
+            }
+            Err(error) => {
+                refused += 1;
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                format!("{error} {error:?} {cause:?}")
+            }
+        };
+        // Twelve characters in a row of the token would be too many, wherever it was torn apart.
+        for at in 0..token.len() - 12 {
+            assert!(!shown.contains(&token[at..at + 12]), "seed {seed}: {shown}");
         }
     }
+    assert!(refused > 1_000, "{refused}");
 }

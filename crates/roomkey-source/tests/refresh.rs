@@ -6,47 +6,17 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use roomkey_source::{Clock, FetchErrorKind, Now, RefreshAhead, TokenSource, TokenSourceBuilder};
+use roomkey_source::{FetchErrorKind, RefreshAhead, TokenSource, TokenSourceBuilder};
 use serde_json::json;
 use support::*;
 use tokio::task::JoinSet;
-
-/// A clock that goes with tokio's, which stands still until everybody waits.
-#[derive(Clone, Copy, Debug)]
-struct TokioClock(tokio::time::Instant);
-
-impl TokioClock {
-    #[expect(clippy::disallowed_methods, reason = "tokio's paused clock")]
-    fn new() -> Self {
-        Self(tokio::time::Instant::now())
-    }
-
-    fn elapsed(self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-impl Clock for TokioClock {
-    fn now(&self) -> Now {
-        Now::new(wall(NOW) + self.elapsed(), self.elapsed())
-    }
-}
-
-/// A backend whose tokens live for ten minutes from the call on, and tell by `jti` which call they came from.
-fn backend(clock: TokioClock) -> Backend {
-    Backend::new(move |call, _| {
-        let now = NOW + clock.elapsed().as_secs();
-        Ok(jwt(&json!({ "jti": call.to_string(), "iat": now, "nbf": now, "exp": now + 600 })))
-    })
-}
 
 fn exact(lead: u64) -> RefreshAhead {
     RefreshAhead::new(seconds(lead)).with_jitter(0.0)
 }
 
-fn builder(backend: &Backend, clock: TokioClock) -> TokenSourceBuilder {
+fn ahead(backend: &Backend, clock: TokioClock) -> TokenSourceBuilder {
     backend.builder().clock(clock).refresh_ahead(exact(300))
 }
 
@@ -54,8 +24,8 @@ fn builder(backend: &Backend, clock: TokioClock) -> TokenSourceBuilder {
 #[tokio::test(start_paused = true)]
 async fn a_token_in_its_last_part_is_given_at_once_and_renewed_behind_the_fetch() {
     let clock = TokioClock::new();
-    let backend = backend(clock);
-    let source = builder(&backend, clock).build();
+    let backend = short_lived(clock);
+    let source = ahead(&backend, clock).build();
     source.fetch(&room("a")).await.unwrap();
     tokio::time::advance(seconds(299)).await;
     source.fetch(&room("a")).await.unwrap();
@@ -80,8 +50,8 @@ async fn a_token_in_its_last_part_is_given_at_once_and_renewed_behind_the_fetch(
 #[tokio::test(start_paused = true)]
 async fn while_renewals_fail_the_token_is_given_until_it_expires_and_the_backend_is_spared() {
     let clock = TokioClock::new();
-    let backend = backend(clock);
-    let source = builder(&backend, clock).build();
+    let backend = short_lived(clock);
+    let source = ahead(&backend, clock).build();
     source.fetch(&room("a")).await.unwrap();
     backend.fail();
     tokio::time::advance(seconds(300)).await;
@@ -107,8 +77,8 @@ async fn while_renewals_fail_the_token_is_given_until_it_expires_and_the_backend
 #[tokio::test(start_paused = true)]
 async fn a_renewal_ends_with_the_last_handle() {
     let clock = TokioClock::new();
-    let backend = backend(clock);
-    let source = builder(&backend, clock).build();
+    let backend = short_lived(clock);
+    let source = ahead(&backend, clock).build();
     let other = source.clone();
     source.fetch(&room("a")).await.unwrap();
     tokio::time::advance(seconds(301)).await;
@@ -177,8 +147,8 @@ fn a_runtime_that_ends_takes_its_renewal_and_leaves_the_next_one_to_another() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_gives_an_expired_token_is_a_failure_and_the_good_one_stays() {
     let clock = TokioClock::new();
-    let backend = backend(clock);
-    let source = builder(&backend, clock).build();
+    let backend = short_lived(clock);
+    let source = ahead(&backend, clock).build();
     source.fetch(&room("a")).await.unwrap();
     backend.respond(|_, _| Ok(jwt(&json!({ "jti": "expired", "exp": NOW - 1 }))));
     tokio::time::advance(seconds(301)).await;
@@ -192,7 +162,7 @@ async fn a_renewal_that_gives_an_expired_token_is_a_failure_and_the_good_one_sta
 #[tokio::test(start_paused = true)]
 async fn a_lead_that_is_longer_than_a_life_does_not_run_hot() {
     let clock = TokioClock::new();
-    let backend = backend(clock);
+    let backend = short_lived(clock);
     let source = backend.builder().clock(clock).refresh_ahead(exact(1_000_000)).build();
     for _ in 0..600 {
         source.fetch(&room("a")).await.unwrap();
@@ -205,8 +175,8 @@ async fn a_lead_that_is_longer_than_a_life_does_not_run_hot() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_gives_what_is_new_before_the_old_one_expires() {
     let clock = TokioClock::new();
-    let backend = backend(clock);
-    let mut watch = builder(&backend, clock).build().watch(room("a"));
+    let backend = short_lived(clock);
+    let mut watch = ahead(&backend, clock).build().watch(room("a"));
     for (number, at) in [("1", 0), ("2", 300), ("3", 600), ("4", 900)] {
         assert_eq!(id(&watch.next().await.unwrap()), number);
         assert_eq!(clock.elapsed().as_secs(), at, "nobody asked, and it came");
@@ -217,7 +187,7 @@ async fn a_watch_gives_what_is_new_before_the_old_one_expires() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_without_refresh_ahead_renews_when_the_token_can_be_reused_no_longer() {
     let clock = TokioClock::new();
-    let backend = backend(clock);
+    let backend = short_lived(clock);
     let source = backend.builder().clock(clock).build();
     let mut watch = source.watch(room("a"));
     watch.next().await.unwrap();
@@ -235,8 +205,8 @@ async fn a_watch_without_refresh_ahead_renews_when_the_token_can_be_reused_no_lo
 #[tokio::test(start_paused = true)]
 async fn a_watch_says_nothing_of_failures_until_the_token_has_expired_and_then_goes_on() {
     let clock = TokioClock::new();
-    let backend = backend(clock);
-    let mut watch = builder(&backend, clock).build().watch(room("a"));
+    let backend = short_lived(clock);
+    let mut watch = ahead(&backend, clock).build().watch(room("a"));
     watch.next().await.unwrap();
     backend.fail();
     assert_eq!(watch.next().await.unwrap_err().kind(), FetchErrorKind::Provider);
@@ -277,7 +247,7 @@ async fn a_watch_of_a_token_that_is_always_the_same_does_not_run_hot() {
 #[tokio::test(start_paused = true)]
 async fn many_watches_of_a_backend_that_is_down_spare_it() {
     let clock = TokioClock::new();
-    let backend = backend(clock);
+    let backend = short_lived(clock);
     let source = backend.builder().clock(clock).refresh_ahead(RefreshAhead::new(seconds(300))).build();
     let mut watches = JoinSet::new();
     for _ in 0..100 {
@@ -323,8 +293,8 @@ async fn a_watch_of_tokens_that_can_not_be_reused_does_not_run_hot() {
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_watches_share_their_renewals() {
     let clock = TokioClock::new();
-    let backend = backend(clock);
-    let source = builder(&backend, clock).build();
+    let backend = short_lived(clock);
+    let source = ahead(&backend, clock).build();
     let given = Arc::new(AtomicU64::new(0));
     let mut watches = JoinSet::new();
     for _ in 0..10_000 {
@@ -342,4 +312,70 @@ async fn ten_thousand_watches_share_their_renewals() {
     let mut watch = source.watch(room("a"));
     let size = size_of_val(&watch) + size_of_val(&watch.next());
     assert!(size < 1_024, "{size} bytes");
+}
+
+/// A provider that gives less than what is held, or the very token that was refused, takes nothing away.
+#[tokio::test(start_paused = true)]
+async fn a_watch_keeps_a_good_token_whatever_worse_one_comes() {
+    let clock = TokioClock::new();
+    let backend = short_lived(clock);
+    let source = ahead(&backend, clock).build();
+    let mut watch = source.watch(room("a"));
+    assert_eq!(id(&watch.next().await.unwrap()), "1");
+    backend.respond(|_, _| Ok(jwt(&json!({ "jti": "worse", "exp": NOW + 1 }))));
+    let waiting = tokio::spawn(async move { id(&watch.next().await.unwrap()) });
+    for _ in 0..20 {
+        tokio::time::advance(seconds(10)).await;
+        settle().await;
+    }
+    tokio::time::advance(seconds(200)).await;
+    settle().await;
+    assert!(backend.calls() > 1 && !waiting.is_finished(), "{} calls", backend.calls());
+    assert!(backend.calls() < 12, "{} calls", backend.calls());
+    backend.respond(move |_, _| Ok(jwt(&json!({ "jti": "better", "exp": NOW + clock.elapsed().as_secs() + 600 }))));
+    assert_eq!(waiting.await.unwrap(), "better");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_does_not_go_back_to_a_token_that_was_refused() {
+    let clock = TokioClock::new();
+    let backend = short_lived(clock);
+    let source = backend.builder().clock(clock).build();
+    let mut watch = source.watch(room("a"));
+    let refused = watch.next().await.unwrap();
+    // A call for anybody, begun before the refusal, that gives the token of before: it is nobody's news.
+    tokio::time::advance(seconds(560)).await;
+    let slow = backend.gate();
+    backend.respond({
+        let token = refused.participant_token().to_owned();
+        move |_, _| Ok(token.clone())
+    });
+    let waiting = tokio::spawn(async move { id(&watch.next().await.unwrap()) });
+    settle().await;
+    assert_eq!(backend.calls(), 2);
+    backend.open();
+    backend.respond(move |_, _| Ok(jwt(&json!({ "jti": "3", "exp": NOW + clock.elapsed().as_secs() + 600 }))));
+    // The answer of the call under way was made before.
+    assert_eq!(id(&source.fetch_after_rejection(&room("a"), &refused).await.unwrap()), "3");
+    slow.add_permits(1);
+    assert_eq!(waiting.await.unwrap(), "3");
+    assert_eq!(backend.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_credentials_of_a_watch_are_what_a_fetch_gives_when_the_backend_is_down() {
+    let clock = TokioClock::new();
+    let backend = short_lived(clock);
+    let source = backend.builder().clock(clock).build();
+    source.fetch(&room("a")).await.unwrap();
+    tokio::time::advance(seconds(570)).await;
+    backend.fail();
+    assert_eq!(id(&source.fetch(&room("a")).await.unwrap()), "1", "in its last minute");
+    let mut watch = source.watch(room("a"));
+    let before = clock.elapsed();
+    assert_eq!(id(&watch.next().await.unwrap()), "1");
+    assert_eq!(clock.elapsed(), before, "at once");
+    assert_eq!(watch.next().await.unwrap_err().kind(), FetchErrorKind::Provider);
+    let at = clock.elapsed().as_secs();
+    assert!((600..=660).contains(&at), "{at}");
 }

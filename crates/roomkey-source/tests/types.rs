@@ -6,6 +6,7 @@ mod support;
 
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use livekit_token::{AccessToken, VideoGrants};
@@ -231,6 +232,20 @@ async fn a_literal_function_is_called_each_time() {
     assert_eq!(id(&source.fetch().await.unwrap()), "2");
     backend.fail();
     assert_eq!(source.fetch().await.unwrap_err().kind(), FetchErrorKind::Provider);
+}
+
+/// Case 19: what caches a source without options is the same function as a provider, bound.
+#[tokio::test]
+async fn a_function_without_options_is_cached_by_binding_a_source_over_it() {
+    let (backend, clock) = (Backend::numbered(), clock());
+    let fixed = backend.builder().clock(Arc::clone(&clock)).build().bind(FetchOptions::new());
+    for _ in 0..4 {
+        assert_eq!(id(&fixed.fetch().await.unwrap()), "1");
+    }
+    assert_eq!(backend.calls(), 1);
+    clock.advance(seconds(3_600));
+    fixed.fetch().await.unwrap();
+    assert_eq!(backend.calls(), 2);
 }
 
 #[tokio::test]

@@ -1,15 +1,22 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "keychain")]
+pub use roomkey_source::KeychainStore;
 #[cfg(feature = "reqwest")]
 pub use roomkey_source::ReqwestClient;
+#[cfg(feature = "blocking")]
+#[doc(inline)]
+pub use roomkey_source::blocking;
 #[cfg(feature = "source")]
 pub use roomkey_source::{
-    BoxError, Claims, Clock, Credentials, DecodeError, Endpoint, EndpointError, FetchError, FetchErrorKind,
-    FetchOptions, FixedTokenSource, GrantCheck, Held, HttpClient, HttpError, JobRestartPolicy, ManualClock, Now,
-    NumericDate, ProviderError, ProviderFn, RawJson, RefreshAhead, RetryPolicy, Reuse, RoomAgentDispatch,
-    RoomConfiguration, SystemClock, TokenProvider, TokenRequest, TokenResponse, TokenSource, TokenSourceBuilder,
-    VideoGrant, Watch, http, provider_fn,
+    BackOff, BoxError, Claims, Clock, CredentialStore, Credentials, DecodeError, Endpoint, EndpointError, FetchError,
+    FetchErrorKind, FetchOptions, FixedTokenSource, GrantCheck, Held, HttpClient, HttpError, JobRestartPolicy,
+    ManualClock, MemoryStore, Now, NumericDate, ProviderError, ProviderFn, RawJson, RefreshAhead, RejectionSpread,
+    RetryPolicy, Reuse, RoomAgentDispatch, RoomConfiguration, Stats, StoreKey, StoredCredentials, SystemClock,
+    TokenProvider, TokenRequest, TokenResponse, TokenSource, TokenSourceBuilder, VideoGrant, Watch, http, provider_fn,
 };
+#[cfg(feature = "file-store")]
+pub use roomkey_source::{FileStore, SealingKey};
 #[cfg(feature = "minter")]
 pub use roomkey_source::{Minter, MinterError, Signer, SignerError};
 #[cfg(feature = "token")]

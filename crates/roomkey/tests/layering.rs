@@ -6,19 +6,27 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate may depend on of ours, tests and examples apart.
-const MAY_DEPEND_ON: [(&str, &[&str]); 4] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 8] = [
     ("roomkey-token", &[]),
     ("roomkey-source", &["roomkey-token"]),
+    ("roomkey-signal", &[]),
+    ("roomkey-rtc", &[]),
+    ("roomkey-dev-server", &["roomkey-token", "roomkey-signal", "roomkey-rtc"]),
     ("roomkey", &["roomkey-source", "roomkey-token"]),
+    ("roomkey-cli", &["roomkey-dev-server", "roomkey-token"]),
     // Not published: it runs tests/interop.
     ("roomkey-interop", &["roomkey"]),
 ];
 
 /// What a crate may not depend on directly: a runtime or I/O in a core, a second JWT library. What they bring in turn, and
 /// LiveKit's C++, is for deny.toml.
-const BANNED: [(&str, &[&str]); 4] = [
+const BANNED: [(&str, &[&str]); 8] = [
     ("roomkey-token", &["tokio", "tracing", "jsonwebtoken", "livekit-protocol", "livekit-token"]),
     ("roomkey-source", &["ring", "livekit-token-source", "livekit-token"]),
+    ("roomkey-signal", &["tokio", "tokio-tungstenite", "reqwest", "livekit-signaling"]),
+    ("roomkey-rtc", &["tokio", "livekit-protocol", "str0m-aws-lc-rs"]),
+    ("roomkey-dev-server", &["str0m", "livekit", "libwebrtc", "webrtc-sys"]),
+    ("roomkey-cli", &["str0m", "livekit", "libwebrtc", "webrtc-sys"]),
     ("roomkey", &["livekit", "libwebrtc", "webrtc-sys"]),
     ("roomkey-interop", &["livekit", "libwebrtc", "webrtc-sys"]),
 ];

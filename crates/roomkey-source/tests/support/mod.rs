@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use roomkey_source::{BoxError, Credentials, FetchOptions, ManualClock, TokenSource, TokenSourceBuilder, provider_fn};
+use roomkey_source::{
+    BoxError, Clock, Credentials, FetchOptions, ManualClock, Now, TokenSource, TokenSourceBuilder, provider_fn,
+};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -172,4 +174,33 @@ pub(crate) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
+}
+
+/// A clock that goes with tokio's, which stands still until everybody waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokioClock(tokio::time::Instant);
+
+impl TokioClock {
+    #[expect(clippy::disallowed_methods, reason = "tokio's paused clock")]
+    pub(crate) fn new() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Now {
+        Now::new(wall(NOW) + self.elapsed(), self.elapsed())
+    }
+}
+
+/// A backend whose tokens live for ten minutes from the call on, and tell by `jti` which call they came from.
+pub(crate) fn short_lived(clock: TokioClock) -> Backend {
+    Backend::new(move |call, _| {
+        let now = NOW + clock.elapsed().as_secs();
+        Ok(jwt(&json!({ "jti": call.to_string(), "iat": now, "nbf": now, "exp": now + 600 })))
+    })
 }

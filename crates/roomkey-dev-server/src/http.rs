@@ -1,0 +1,239 @@
+//! HTTP: the upgrade to a websocket, what clients ask after a refusal, and the development token server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{DefaultBodyLimit, OriginalUri, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION,
+    CONTENT_TYPE,
+};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use roomkey_signal::{ConnectRequest, ConnectRequestError, ParticipantToken, Transport};
+use roomkey_token::{AccessToken, TokenRequest, TokenResponse, VideoGrant};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Now;
+use crate::media::{Command, OUTGOING};
+use crate::sfu::{Joining, Refusal};
+use crate::sockets::{self, LONGEST_MESSAGE};
+use crate::tokens::Keys;
+
+/// The longest body of a request for a token.
+const LONGEST_BODY: usize = 64 * 1024;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub(crate) struct Http {
+    keys: Arc<Keys>,
+    commands: mpsc::Sender<Command>,
+    url: String,
+    /// Numbers websockets, of clients and workers alike. The demo agent is 0.
+    sockets: Arc<AtomicU64>,
+}
+
+impl Http {
+    pub(crate) fn new(keys: Arc<Keys>, commands: mpsc::Sender<Command>, url: String) -> Self {
+        Self { keys, commands, url, sockets: Arc::new(AtomicU64::new(1)) }
+    }
+
+    fn number(&self) -> u64 {
+        self.sockets.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Asks the core, and waits for its answer.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Command) -> Result<T, Refusal> {
+        let gone = || Refusal::new(503, "the server is shutting down");
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    async fn refuse(&self, refusal: Refusal) -> Response {
+        // Telling of it is for whoever watches; the answer does not depend on it.
+        let _ = self.commands.send(Command::Refused(refusal.clone())).await;
+        refusal.into_response()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, self.body).into_response()
+    }
+}
+
+impl From<ConnectRequestError> for Refusal {
+    fn from(error: ConnectRequestError) -> Self {
+        Self::new(error.status(), error.body())
+    }
+}
+
+/// Serves until the task is dropped.
+pub(crate) async fn serve(listener: TcpListener, http: Http) {
+    let app = Router::new()
+        .route("/", get(|| async { "OK" }))
+        .route("/rtc", get(connect))
+        .route("/rtc/v1", get(connect))
+        .route("/rtc/validate", get(validate))
+        .route("/rtc/v1/validate", get(validate))
+        .route("/agent", get(agent))
+        .route("/api/v2/sandbox/connection-details", post(connection_details).options(preflight))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .with_state(http);
+    if let Err(error) = axum::serve(listener, app).await {
+        tracing::error!(%error, "no longer listening");
+    }
+}
+
+/// A request to join, with the claims of the token that came with it.
+async fn examine(
+    http: &Http,
+    uri: &OriginalUri,
+    headers: &HeaderMap,
+) -> Result<(ConnectRequest, roomkey_token::Claims), Refusal> {
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = ParticipantToken::of_request(authorization, uri.query()).map_err(Refusal::from)?;
+    let claims = http.keys.authenticate_join(token.as_ref().map(ParticipantToken::as_str), Now::read().wall)?;
+    let request = ConnectRequest::parse(uri.path(), uri.query()).map_err(Refusal::from)?;
+    http.ask(|reply| Command::Check { claims: Box::new(claims.clone()), reply }).await?;
+    Ok((request, claims))
+}
+
+/// A client after a refused websocket: why?
+async fn validate(State(http): State<Http>, uri: OriginalUri, headers: HeaderMap) -> Response {
+    let answer = match examine(&http, &uri, &headers).await {
+        Ok(_) => "success".into_response(),
+        Err(refusal) => refusal.into_response(),
+    };
+    ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], answer).into_response()
+}
+
+async fn connect(
+    State(http): State<Http>,
+    uri: OriginalUri,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let (request, claims) = match examine(&http, &uri, &headers).await {
+        Ok(examined) => examined,
+        Err(refusal) => return http.refuse(refusal).await,
+    };
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let connection = http.number();
+    let parameters = request.parameters;
+    let joining = Joining {
+        connection: Some(connection),
+        claims,
+        is_single: request.transport == Transport::Single,
+        protocol: parameters.client_info.protocol,
+        client_protocol: parameters.client_info.client_protocol,
+        capabilities: parameters.client_info.capabilities.clone(),
+        sdk: sdk(&parameters.client_info),
+        auto_subscribe: parameters.auto_subscribe,
+        metadata: parameters.metadata,
+        attributes: parameters.attributes,
+        add_tracks: parameters.add_track_requests,
+        publisher_offer: parameters.publisher_offer,
+        resumes: parameters.resume.map(|resume| resume.participant_sid),
+    };
+    let (outgoing, messages) = mpsc::channel(OUTGOING);
+    let joined = http.ask(|reply| Command::Join { connection, joining: Box::new(joining), outgoing, reply }).await;
+    if let Err(refusal) = joined {
+        return refusal.into_response();
+    }
+    let commands = http.commands.clone();
+    let failed = commands.clone();
+    upgrade
+        .max_message_size(LONGEST_MESSAGE)
+        .on_failed_upgrade(move |_| {
+            // The core's queue is full for a moment at most; then the client's media never comes up, and it is let go.
+            let _ = failed.try_send(Command::Lost { connection });
+        })
+        .on_upgrade(move |socket| sockets::serve_client(socket, connection, messages, commands))
+}
+
+/// The SDK's name and version, as the client says.
+fn sdk(info: &roomkey_signal::proto::ClientInfo) -> String {
+    const LONGEST: usize = 40;
+    let name = info.sdk().as_str_name().to_ascii_lowercase();
+    let text = format!("{name} {}", info.version);
+    text.trim_end().chars().take(LONGEST).collect()
+}
+
+async fn agent(
+    State(http): State<Http>,
+    uri: OriginalUri,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let examined = ParticipantToken::of_request(authorization, uri.query()).map_err(Refusal::from).and_then(|token| {
+        let claims = http.keys.authenticate(token.as_ref().map(ParticipantToken::as_str), Now::read().wall)?;
+        let may = claims.video.is_some_and(|video| video.agent);
+        if may { Ok(()) } else { Err(Refusal::new(401, "permissions denied")) }
+    });
+    if let Err(refusal) = examined {
+        return http.refuse(refusal).await;
+    }
+    match upgrade {
+        Ok(upgrade) => {
+            let (worker, commands) = (http.number(), http.commands.clone());
+            upgrade
+                .max_message_size(LONGEST_MESSAGE)
+                .on_upgrade(move |socket| sockets::serve_worker(socket, worker, commands))
+        }
+        Err(rejection) => rejection.into_response(),
+    }
+}
+
+const CORS: [(HeaderName, &str); 3] =
+    [(ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (ACCESS_CONTROL_ALLOW_METHODS, "POST"), (ACCESS_CONTROL_ALLOW_HEADERS, "*")];
+
+async fn preflight() -> impl IntoResponse {
+    (StatusCode::NO_CONTENT, CORS)
+}
+
+/// The development token server: whoever asks gets a token, with a room and an identity of its own where it names none.
+async fn connection_details(State(http): State<Http>, body: Bytes) -> Response {
+    let request = if body.is_empty() { Ok(TokenRequest::default()) } else { serde_json::from_slice(&body) };
+    let Ok(request) = request else {
+        return (StatusCode::BAD_REQUEST, CORS, "not a request for a token").into_response();
+    };
+    let or_drawn = |value: String, prefix: &str| {
+        if value.is_empty() { crate::ids::draw(prefix, &mut fastrand::Rng::new()) } else { value }
+    };
+    let room = or_drawn(request.room_name, "room-");
+    let identity = or_drawn(request.participant_identity, "user-");
+    let mut grant = VideoGrant::join(room.clone());
+    grant.can_update_own_metadata = Some(true);
+    let mut token = AccessToken::new(identity)
+        .with_name(request.participant_name.clone())
+        .with_metadata(request.participant_metadata)
+        .with_room_config(request.room_config)
+        .with_video(grant);
+    for (name, value) in request.participant_attributes {
+        token = token.with_attribute(name, value);
+    }
+    match http.keys.sign(&token, Now::read().wall) {
+        Ok(token) => {
+            let mut response = TokenResponse::new(http.url.clone(), token);
+            response.room_name = Some(room);
+            response.participant_name = Some(request.participant_name);
+            let body = serde_json::to_string(&response).expect("strings are JSON");
+            (StatusCode::CREATED, CORS, [(CONTENT_TYPE, "application/json")], body).into_response()
+        }
+        Err(_) => (StatusCode::BAD_REQUEST, CORS, "nothing can be signed for that").into_response(),
+    }
+}

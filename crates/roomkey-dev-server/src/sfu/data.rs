@@ -1,0 +1,88 @@
+//! Data packets between participants: user data, streams, RPC, transcriptions. The server looks at who sends and who is
+//! meant; what is said passes as it is.
+
+use livekit_protocol as proto;
+use prost::Message as _;
+use proto::data_packet::{Kind, Value};
+
+use super::Context;
+use super::participant::ParticipantId;
+use super::room::Room;
+
+/// More than a client's data channel carries in a message.
+const MAX_PACKET: usize = 256 * 1024;
+
+impl Room {
+    pub(super) fn handle_data(&mut self, id: ParticipantId, kind: Kind, bytes: &[u8], cx: &mut Context<'_>) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if !participant.permission.can_publish_data || bytes.len() > MAX_PACKET {
+            return;
+        }
+        let Ok(mut packet) = proto::DataPacket::decode(bytes) else {
+            tracing::debug!(identity = %participant.identity, "data that is no packet");
+            return;
+        };
+        if kind == Kind::Reliable && packet.sequence > 0 {
+            // What a client sends again after it resumed may have come before.
+            if packet.sequence <= participant.last_sequence {
+                return;
+            }
+            participant.last_sequence = packet.sequence;
+        }
+        packet.participant_identity.clone_from(&participant.identity);
+        packet.participant_sid.clone_from(&participant.sid);
+        let (sid, identity) = (participant.sid.clone(), participant.identity.clone());
+        if let Some(Value::User(user)) = &mut packet.value {
+            name_sender(user, &sid, &identity);
+        }
+        self.deliver(Some(id), kind, &packet, cx);
+    }
+
+    /// Hands a packet to those whom it is for.
+    pub(super) fn deliver(
+        &mut self,
+        from: Option<ParticipantId>,
+        kind: Kind,
+        packet: &proto::DataPacket,
+        cx: &mut Context<'_>,
+    ) {
+        let (identities, sids) = destinations(packet);
+        let bytes = packet.encode_to_vec();
+        let is_for = |identity: &String, sid: &String| {
+            (identities.is_empty() && sids.is_empty()) || identities.contains(identity) || sids.contains(sid)
+        };
+        let mut for_echo = false;
+        for (id, receiver) in &mut self.participants {
+            if from == Some(*id) || !is_for(&receiver.identity, &receiver.sid) || !receiver.permission.can_subscribe {
+                continue;
+            }
+            if self.echo.as_ref().is_some_and(|echo| echo.participant == *id) {
+                for_echo = true;
+                continue;
+            }
+            receiver.downstream().send(kind, bytes.clone(), cx.now.instant);
+            self.dirty.insert(*id);
+        }
+        if for_echo {
+            self.echo_data(packet, cx);
+        }
+    }
+}
+
+#[expect(deprecated, reason = "older clients read the sender in the user's packet")]
+fn name_sender(user: &mut proto::UserPacket, sid: &str, identity: &str) {
+    sid.clone_into(&mut user.participant_sid);
+    identity.clone_into(&mut user.participant_identity);
+}
+
+/// The identities and sids that a packet is for; none means everybody.
+#[expect(deprecated, reason = "older clients write the destinations in the user's packet")]
+fn destinations(packet: &proto::DataPacket) -> (Vec<String>, Vec<String>) {
+    let mut identities = packet.destination_identities.clone();
+    let mut sids = Vec::new();
+    if let Some(Value::User(user)) = &packet.value {
+        identities.extend(user.destination_identities.iter().cloned());
+        sids.extend(user.destination_sids.iter().cloned());
+    }
+    (identities, sids)
+}

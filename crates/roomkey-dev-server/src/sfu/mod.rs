@@ -1,0 +1,244 @@
+//! The server's core: rooms, those in them, and what flows between them. It does no I/O: joins, requests, datagrams and
+//! the time go in, [`Effect`]s come out.
+//!
+//! After each call, take effects until there are none, then call [`Sfu::handle_timeout`] no later than
+//! [`Sfu::timeout`] says.
+
+mod agents;
+mod codec;
+mod data;
+mod echo;
+mod forwarder;
+mod joining;
+mod keyframe;
+mod media;
+mod negotiation;
+mod participant;
+mod peer;
+mod publication;
+mod publish;
+mod requests;
+mod room;
+mod speakers;
+mod subscribe;
+mod subscription;
+mod ticks;
+mod vp8;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use livekit_protocol as proto;
+use proto::signal_response::Message;
+
+use crate::clock::Now;
+use crate::event::Event;
+use crate::tokens::Keys;
+
+use agents::Agents;
+pub(crate) use agents::WorkerId;
+pub(crate) use joining::{Joining, Refusal};
+use participant::{ParticipantId, Target};
+use room::Room;
+
+/// A websocket of a client, numbered by the shell.
+pub(crate) type ConnectionId = u64;
+type RoomId = u64;
+
+/// What the shell has to do.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Send a message on a client's websocket.
+    Send { connection: ConnectionId, message: Message },
+    /// Close a client's websocket, with code 1000, after what was sent.
+    Close { connection: ConnectionId },
+    /// Send a message on a worker's websocket.
+    Worker { worker: WorkerId, message: proto::server_message::Message },
+    /// Send a datagram from the media socket.
+    Transmit { destination: SocketAddr, payload: Vec<u8> },
+    /// Tell whoever runs the server.
+    Happened(Event),
+}
+
+/// What does not change while the server runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Where the media socket is reached.
+    pub(crate) media_address: SocketAddr,
+    pub(crate) empty_timeout: Duration,
+    pub(crate) departure_timeout: Duration,
+    pub(crate) max_participants: u32,
+    pub(crate) auto_create: bool,
+    pub(crate) echo_agent: bool,
+}
+
+/// What every part of the core can reach while it handles something.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Now,
+    pub(crate) rng: &'a mut Rng,
+    pub(crate) effects: &'a mut VecDeque<Effect>,
+    pub(crate) settings: &'a Settings,
+    pub(crate) keys: &'a Keys,
+}
+
+impl Context<'_> {
+    fn happened(&mut self, event: Event) {
+        self.effects.push_back(Effect::Happened(event));
+    }
+}
+
+/// The core.
+#[derive(Debug)]
+pub(crate) struct Sfu {
+    settings: Settings,
+    keys: Arc<Keys>,
+    rng: Rng,
+    rooms: BTreeMap<RoomId, Room>,
+    names: HashMap<String, RoomId>,
+    last_room: RoomId,
+    connections: HashMap<ConnectionId, (RoomId, ParticipantId)>,
+    /// Whose datagrams come from an address.
+    sources: HashMap<SocketAddr, (RoomId, ParticipantId, Target)>,
+    effects: VecDeque<Effect>,
+    agents: Agents,
+}
+
+/// More source addresses than this are forgotten all at once, and looked for anew.
+const MAX_SOURCES: usize = 4_096;
+
+impl Sfu {
+    pub(crate) fn new(settings: Settings, keys: Arc<Keys>, seed: u64) -> Self {
+        Self {
+            settings,
+            keys,
+            rng: Rng::with_seed(seed),
+            rooms: BTreeMap::new(),
+            names: HashMap::new(),
+            last_room: 0,
+            connections: HashMap::new(),
+            sources: HashMap::new(),
+            effects: VecDeque::new(),
+            agents: Agents::default(),
+        }
+    }
+
+    /// The room of this number, with what its methods need.
+    fn in_room<T>(&mut self, id: RoomId, now: Now, act: impl FnOnce(&mut Room, &mut Context<'_>) -> T) -> Option<T> {
+        let Self { settings, keys, rng, effects, rooms, .. } = self;
+        let room = rooms.get_mut(&id)?;
+        let mut cx = Context { now, rng, effects, settings, keys };
+        let result = act(room, &mut cx);
+        room.settle(&mut cx);
+        Some(result)
+    }
+
+    /// A message of a client.
+    pub(crate) fn handle_request(
+        &mut self,
+        connection: ConnectionId,
+        request: proto::signal_request::Message,
+        now: Now,
+    ) {
+        let Some(&(room, participant)) = self.connections.get(&connection) else { return };
+        self.in_room(room, now, |room, cx| room.handle_request(participant, request, cx));
+        self.after(room, now);
+    }
+
+    /// A client's websocket is gone. Its participant stays for a while, so that the client can resume.
+    pub(crate) fn connection_lost(&mut self, connection: ConnectionId, now: Now) {
+        let Some((room, participant)) = self.connections.remove(&connection) else { return };
+        self.in_room(room, now, |room, cx| room.connection_lost(participant, connection, cx));
+        self.after(room, now);
+    }
+
+    /// A datagram on the media socket. Whoever it isn't for is not disturbed by it.
+    pub(crate) fn handle_datagram(&mut self, source: SocketAddr, datagram: &[u8], now: Now) {
+        let known = self.sources.get(&source).copied();
+        let Some((room, participant, target)) =
+            known.filter(|found| self.accepts(*found, source, datagram)).or_else(|| {
+                let found = self.find(source, datagram)?;
+                if self.sources.len() >= MAX_SOURCES {
+                    self.sources.clear();
+                }
+                self.sources.insert(source, found);
+                Some(found)
+            })
+        else {
+            return;
+        };
+        self.in_room(room, now, |room, cx| room.handle_datagram(participant, target, source, datagram, cx));
+        self.after(room, now);
+    }
+
+    fn accepts(
+        &self,
+        (room, participant, target): (RoomId, ParticipantId, Target),
+        source: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
+        let room = self.rooms.get(&room);
+        room.is_some_and(|room| room.accepts(participant, target, source, self.settings.media_address, datagram))
+    }
+
+    fn find(&self, source: SocketAddr, datagram: &[u8]) -> Option<(RoomId, ParticipantId, Target)> {
+        self.rooms.iter().find_map(|(id, room)| {
+            let (participant, target) = room.find(source, self.settings.media_address, datagram)?;
+            Some((*id, participant, target))
+        })
+    }
+
+    /// The time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        let due: Vec<_> =
+            self.rooms.iter().filter(|(_, room)| room.timeout() <= now.instant).map(|(id, _)| *id).collect();
+        for room in due {
+            self.in_room(room, now, |room, cx| room.handle_timeout(cx));
+            self.after(room, now);
+        }
+        self.handle_agents_timeout(now);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), at the latest.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        self.rooms.values().map(Room::timeout).chain(self.agents.timeout()).min()
+    }
+
+    /// The next thing to do.
+    pub(crate) fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Everybody is told that the server stops.
+    pub(crate) fn shut_down(&mut self, now: Now) {
+        let rooms: Vec<_> = self.rooms.keys().copied().collect();
+        for room in rooms {
+            self.in_room(room, now, |room, cx| room.close(proto::DisconnectReason::ServerShutdown, cx));
+            self.after(room, now);
+        }
+    }
+
+    /// What a room could not do alone: connections that ended, agents to dispatch, its own end.
+    fn after(&mut self, id: RoomId, now: Now) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        for connection in room.take_ended_connections() {
+            self.connections.remove(&connection);
+        }
+        self.dispatch_agents(id, now);
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        if room.is_finished() {
+            let name = room.name().to_owned();
+            self.rooms.remove(&id);
+            self.names.remove(&name);
+            self.sources.retain(|_, (room, ..)| *room != id);
+            self.end_jobs_of(id);
+            self.effects.push_back(Effect::Happened(Event::RoomFinished { room: name }));
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of message")]
+mod tests;

@@ -1,0 +1,502 @@
+//! The core with clients of `roomkey-rtc`, in virtual time, over a link that loses nothing.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use livekit_protocol as proto;
+use prost::Message as _;
+use proto::data_packet::Value;
+use proto::signal_request::Message as Request;
+use proto::signal_response::Message;
+use roomkey_rtc::{
+    Candidate, ChannelConfig, ChannelId, Codec, Config, IncomingRtp, MediaKind, Msid, OutgoingRtp, Output,
+    PeerConnection, SenderId,
+};
+use roomkey_token::{AccessToken, VideoGrant};
+
+use super::{ConnectionId, Effect, Joining, Refusal, Settings, Sfu};
+use crate::clock::Now;
+use crate::tokens::Keys;
+
+const STEP: Duration = Duration::from_millis(5);
+
+struct Client {
+    connection: ConnectionId,
+    address: SocketAddr,
+    rtc: PeerConnection,
+    reliable: ChannelId,
+    sequence: u32,
+    messages: Vec<Message>,
+    data: Vec<proto::DataPacket>,
+    packets: Vec<IncomingRtp>,
+    is_closed: bool,
+}
+
+impl Client {
+    fn new(connection: ConnectionId, now: Instant) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 40_000 + u16::try_from(connection).unwrap()));
+        let mut rtc = PeerConnection::new(&Config::new(), now);
+        rtc.add_local_candidate(Candidate::host_udp(address).unwrap());
+        let reliable = rtc.open_channel(ChannelConfig::new("_reliable"));
+        rtc.open_channel(ChannelConfig::new("_lossy").with_ordered(false).with_max_retransmits(Some(0)));
+        rtc.add_receiver(MediaKind::Audio);
+        Self {
+            connection,
+            address,
+            rtc,
+            reliable,
+            sequence: 0,
+            messages: Vec::new(),
+            data: Vec::new(),
+            packets: Vec::new(),
+            is_closed: false,
+        }
+    }
+
+    fn updates_of(&self, identity: &str) -> Vec<&proto::ParticipantInfo> {
+        let updates = self.messages.iter().filter_map(|message| match message {
+            Message::Update(update) => Some(&update.participants),
+            _ => None,
+        });
+        updates.flatten().filter(|info| info.identity == identity).collect()
+    }
+}
+
+struct World {
+    sfu: Sfu,
+    now: Now,
+    clients: Vec<Client>,
+    media_address: SocketAddr,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let media_address = SocketAddr::from(([127, 0, 0, 1], 7_882));
+        let mut settings = Settings {
+            media_address,
+            empty_timeout: Duration::from_secs(300),
+            departure_timeout: Duration::from_secs(20),
+            max_participants: 0,
+            auto_create: true,
+            echo_agent: false,
+        };
+        change(&mut settings);
+        let keys = Keys::new(&[("devkey".to_owned(), "secret".to_owned())], true).unwrap();
+        let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) };
+        Self { sfu: Sfu::new(settings, Arc::new(keys), 7), now, clients: Vec::new(), media_address }
+    }
+
+    fn try_join(&mut self, identity: &str, grant: VideoGrant) -> Result<usize, Refusal> {
+        let connection = self.clients.len() as u64 + 1;
+        let mut client = Client::new(connection, self.now.instant);
+        let offer = client.rtc.create_offer(self.now.instant).unwrap().unwrap();
+        let joining = Joining {
+            connection: Some(connection),
+            claims: AccessToken::new(identity).with_video(grant).claims().clone(),
+            is_single: true,
+            protocol: 16,
+            client_protocol: 1,
+            capabilities: Vec::new(),
+            sdk: "test".to_owned(),
+            auto_subscribe: true,
+            metadata: String::new(),
+            attributes: HashMap::new(),
+            add_tracks: Vec::new(),
+            publisher_offer: Some(proto::SessionDescription {
+                r#type: "offer".to_owned(),
+                sdp: offer,
+                ..Default::default()
+            }),
+            resumes: None,
+        };
+        self.sfu.join(joining, self.now)?;
+        self.clients.push(client);
+        Ok(self.clients.len() - 1)
+    }
+
+    fn join(&mut self, identity: &str) -> usize {
+        self.try_join(identity, VideoGrant::join("lab")).unwrap()
+    }
+
+    fn request(&mut self, client: usize, request: Request) {
+        self.sfu.handle_request(self.clients[client].connection, request, self.now);
+    }
+
+    /// Everybody exchanges what there is to exchange while the time passes.
+    fn run(&mut self, duration: Duration) {
+        let end = self.now.instant + duration;
+        while self.now.instant < end {
+            self.exchange();
+            self.now.instant += STEP;
+            self.now.wall += STEP;
+            self.sfu.handle_timeout(self.now);
+            for client in &mut self.clients {
+                client.rtc.handle_timeout(self.now.instant);
+            }
+        }
+        self.exchange();
+    }
+
+    fn exchange(&mut self) {
+        loop {
+            let mut is_quiet = true;
+            while let Some(effect) = self.sfu.poll_effect() {
+                is_quiet = false;
+                self.carry_out(effect);
+            }
+            for client in 0..self.clients.len() {
+                loop {
+                    match self.clients[client].rtc.poll() {
+                        Output::Transmit(transmit) => {
+                            is_quiet = false;
+                            self.sfu.handle_datagram(transmit.source, &transmit.payload, self.now);
+                        }
+                        Output::Event(roomkey_rtc::Event::Data { bytes, .. }) => {
+                            let packet = proto::DataPacket::decode(bytes.as_slice()).unwrap();
+                            self.clients[client].data.push(packet);
+                        }
+                        Output::Event(roomkey_rtc::Event::RtpReceived { packet, .. }) => {
+                            self.clients[client].packets.push(packet);
+                        }
+                        Output::Event(_) => {}
+                        Output::Timeout(_) => break,
+                    }
+                }
+            }
+            if is_quiet {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Transmit { destination, payload } => {
+                let found = self.clients.iter_mut().find(|client| client.address == destination);
+                if let Some(client) = found {
+                    client.rtc.handle_datagram(self.now.instant, self.media_address, destination, &payload);
+                }
+            }
+            Effect::Send { connection, message } => self.receive(connection, message),
+            Effect::Close { connection } => {
+                let found = self.clients.iter_mut().find(|client| client.connection == connection);
+                found.unwrap().is_closed = true;
+            }
+            Effect::Worker { .. } | Effect::Happened(_) => {}
+        }
+    }
+
+    fn receive(&mut self, connection: ConnectionId, message: Message) {
+        let at = self.clients.iter().position(|client| client.connection == connection).unwrap();
+        match &message {
+            Message::Answer(answer) => self.clients[at].rtc.accept_answer(&answer.sdp, self.now.instant).unwrap(),
+            Message::Trickle(trickle) => {
+                let candidate = Candidate::from_trickle_json(&trickle.candidate_init).unwrap().unwrap();
+                self.clients[at].rtc.add_remote_candidate(candidate);
+            }
+            Message::MediaSectionsRequirement(_) => {
+                self.clients[at].rtc.add_receiver(MediaKind::Audio);
+                self.offer(at);
+            }
+            _ => {}
+        }
+        self.clients[at].messages.push(message);
+    }
+
+    fn offer(&mut self, client: usize) {
+        if let Some(sdp) = self.clients[client].rtc.create_offer(self.now.instant).unwrap() {
+            let offer = proto::SessionDescription { r#type: "offer".to_owned(), sdp, ..Default::default() };
+            self.request(client, Request::Offer(offer));
+        }
+    }
+
+    fn publish_audio(&mut self, client: usize) -> SenderId {
+        let request = proto::AddTrackRequest {
+            cid: "microphone".to_owned(),
+            source: proto::TrackSource::Microphone as i32,
+            ..Default::default()
+        };
+        self.request(client, Request::AddTrack(request));
+        self.exchange();
+        let sender = self.clients[client].rtc.add_sender(MediaKind::Audio, Msid::new("stream", "microphone"), &[]);
+        self.offer(client);
+        self.run(Duration::from_millis(100));
+        sender
+    }
+
+    fn speak(&mut self, client: usize, sender: SenderId, packets: u64) {
+        for index in 0..packets {
+            let timestamp = u32::try_from(index * 960).unwrap();
+            let packet = OutgoingRtp::new(Codec::Opus, index, timestamp, vec![0xfc, 1, 2, 3])
+                .with_audio_level(Some(-10), Some(true));
+            self.clients[client].rtc.send_rtp(sender, packet, self.now.instant).unwrap();
+            self.run(Duration::from_millis(20));
+        }
+    }
+
+    fn send_data(&mut self, client: usize, topic: &str, to: &[&str]) {
+        let client = &mut self.clients[client];
+        client.sequence += 1;
+        let packet = proto::DataPacket {
+            sequence: client.sequence,
+            destination_identities: to.iter().map(|identity| (*identity).to_owned()).collect(),
+            value: Some(Value::User(proto::UserPacket { topic: Some(topic.to_owned()), ..Default::default() })),
+            ..Default::default()
+        };
+        client.rtc.send_data(client.reliable, true, packet.encode_to_vec(), self.now.instant).unwrap();
+        self.run(Duration::from_millis(20));
+    }
+
+    fn topics(&self, client: usize) -> Vec<(String, String)> {
+        let data = self.clients[client].data.iter().filter_map(|packet| match &packet.value {
+            Some(Value::User(user)) => Some((packet.participant_identity.clone(), user.topic.clone().unwrap())),
+            _ => None,
+        });
+        data.collect()
+    }
+}
+
+#[test]
+fn the_first_message_is_the_join_and_others_hear_of_each_other() {
+    let mut world = World::new();
+    let alice = world.join("alice");
+    world.run(Duration::from_secs(1));
+    let bob = world.join("bob");
+    world.run(Duration::from_secs(1));
+    let Message::Join(join) = &world.clients[bob].messages[0] else { panic!("not a join") };
+    assert_eq!(join.other_participants.len(), 1);
+    assert_eq!(join.other_participants[0].identity, "alice");
+    assert!(!join.subscriber_primary);
+    let seen = world.clients[alice].updates_of("bob");
+    assert_eq!(seen.last().unwrap().state, proto::participant_info::State::Active as i32);
+}
+
+#[test]
+fn reliable_data_reaches_those_whom_it_is_for_once_with_its_sender_named() {
+    let mut world = World::new();
+    let (alice, bob, carol) = (world.join("alice"), world.join("bob"), world.join("carol"));
+    world.run(Duration::from_secs(1));
+    world.send_data(alice, "to everybody", &[]);
+    world.send_data(alice, "to bob", &["bob"]);
+    // What was sent before comes again, as after a resume.
+    world.clients[alice].sequence = 0;
+    world.send_data(alice, "again", &[]);
+    let from_alice = |topic: &str| ("alice".to_owned(), topic.to_owned());
+    assert_eq!(world.topics(bob), [from_alice("to everybody"), from_alice("to bob")]);
+    assert_eq!(world.topics(carol), [from_alice("to everybody")]);
+    assert_eq!(world.topics(alice), []);
+}
+
+#[test]
+fn audio_flows_to_a_subscriber_and_ends_with_its_publisher() {
+    let mut world = World::new();
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    let sender = world.publish_audio(alice);
+    world.speak(alice, sender, 25);
+    let sequences: Vec<_> = world.clients[bob].packets.iter().map(|packet| packet.sequence).collect();
+    assert!(sequences.len() >= 24, "{sequences:?}");
+    assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1), "{sequences:?}");
+    let subscribed = world.clients[alice].messages.iter().any(|message| matches!(message, Message::TrackSubscribed(_)));
+    assert!(subscribed);
+    let spoke = world.clients[bob].messages.iter().any(|message| matches!(message, Message::SpeakersChanged(_)));
+    assert!(spoke);
+
+    world.request(alice, Request::Leave(proto::LeaveRequest::default()));
+    world.run(Duration::from_millis(100));
+    assert!(world.clients[alice].is_closed);
+    let last = world.clients[bob].updates_of("alice").last().copied().unwrap().clone();
+    assert_eq!(last.state, proto::participant_info::State::Disconnected as i32);
+    assert_eq!(last.disconnect_reason, proto::DisconnectReason::ClientInitiated as i32);
+}
+
+#[test]
+fn the_same_identity_takes_the_place_of_the_one_before() {
+    let mut world = World::new();
+    let first = world.join("alice");
+    world.run(Duration::from_secs(1));
+    let second = world.join("alice");
+    world.run(Duration::from_secs(1));
+    let left = world.clients[first].messages.iter().find_map(|message| match message {
+        Message::Leave(leave) => Some(leave.reason),
+        _ => None,
+    });
+    assert_eq!(left, Some(proto::DisconnectReason::DuplicateIdentity as i32));
+    assert!(world.clients[first].is_closed && !world.clients[second].is_closed);
+}
+
+#[test]
+fn who_may_not_publish_is_told_so() {
+    let mut world = World::new();
+    let mut grant = VideoGrant::join("lab");
+    grant.can_publish = Some(false);
+    let listener = world.try_join("listener", grant).unwrap();
+    let other = world.join("other");
+    world.run(Duration::from_secs(1));
+    world.request(listener, Request::AddTrack(proto::AddTrackRequest { cid: "c".to_owned(), ..Default::default() }));
+    world.send_data(listener, "not allowed", &[]);
+    let reason = world.clients[listener].messages.iter().find_map(|message| match message {
+        Message::RequestResponse(response) => Some(response.reason),
+        _ => None,
+    });
+    assert_eq!(reason, Some(proto::request_response::Reason::NotAllowed as i32));
+    assert_eq!(world.topics(other), []);
+}
+
+#[test]
+fn a_full_room_refuses_but_not_who_is_in_it() {
+    let mut world = World::with(|settings| settings.max_participants = 1);
+    world.join("alice");
+    let refusal = world.try_join("bob", VideoGrant::join("lab")).unwrap_err();
+    assert_eq!((refusal.status, refusal.body.as_str()), (500, "connection closed by media"));
+    assert!(world.try_join("alice", VideoGrant::join("lab")).is_ok());
+}
+
+#[test]
+fn a_room_that_is_not_there_is_made_only_where_that_is_allowed() {
+    let mut world = World::with(|settings| settings.auto_create = false);
+    let refusal = world.try_join("alice", VideoGrant::join("lab")).unwrap_err();
+    assert_eq!((refusal.status, refusal.body.as_str()), (404, "requested room does not exist"));
+    let mut grant = VideoGrant::join("lab");
+    grant.room_create = true;
+    assert!(world.try_join("alice", grant).is_ok());
+}
+
+#[test]
+fn a_room_ends_after_the_last_one_left() {
+    let mut world = World::new();
+    let alice = world.join("alice");
+    world.run(Duration::from_millis(200));
+    world.request(alice, Request::Leave(proto::LeaveRequest::default()));
+    world.run(Duration::from_secs(10));
+    assert_eq!(world.sfu.rooms.len(), 1);
+    world.run(Duration::from_secs(20));
+    assert_eq!(world.sfu.rooms.len(), 0);
+    assert!(world.sfu.names.is_empty() && world.sfu.connections.is_empty());
+}
+
+#[test]
+fn who_loses_the_websocket_comes_back_as_the_same_participant() {
+    let mut world = World::new();
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    let Message::Join(join) = world.clients[alice].messages[0].clone() else { panic!("not a join") };
+    world.send_data(alice, "before", &[]);
+    world.sfu.connection_lost(world.clients[alice].connection, world.now);
+    world.run(Duration::from_secs(1));
+    let joining = Joining {
+        connection: Some(99),
+        claims: AccessToken::new("alice").with_video(VideoGrant::join("lab")).claims().clone(),
+        is_single: true,
+        protocol: 16,
+        client_protocol: 1,
+        capabilities: Vec::new(),
+        sdk: String::new(),
+        auto_subscribe: true,
+        metadata: String::new(),
+        attributes: HashMap::new(),
+        add_tracks: Vec::new(),
+        publisher_offer: None,
+        resumes: Some(join.participant.unwrap().sid),
+    };
+    world.clients[alice].connection = 99;
+    world.clients[alice].messages.clear();
+    world.sfu.join(joining, world.now).unwrap();
+    world.run(Duration::from_millis(100));
+    let Message::Reconnect(reconnect) = &world.clients[alice].messages[0] else { panic!("not a reconnect") };
+    assert_eq!(reconnect.last_message_seq, 1);
+    world.send_data(alice, "after", &[]);
+    let topics: Vec<_> = world.topics(bob).into_iter().map(|(_, topic)| topic).collect();
+    assert_eq!(topics, ["before", "after"]);
+}
+
+#[test]
+fn who_was_never_here_cannot_come_back() {
+    let mut world = World::new();
+    let mut client = Client::new(5, world.now.instant);
+    client.connection = 5;
+    world.clients.push(client);
+    let joining = Joining {
+        connection: Some(5),
+        claims: AccessToken::new("ghost").with_video(VideoGrant::join("lab")).claims().clone(),
+        is_single: false,
+        protocol: 16,
+        client_protocol: 1,
+        capabilities: Vec::new(),
+        sdk: String::new(),
+        auto_subscribe: true,
+        metadata: String::new(),
+        attributes: HashMap::new(),
+        add_tracks: Vec::new(),
+        publisher_offer: None,
+        resumes: Some("PA_nobody".to_owned()),
+    };
+    world.sfu.join(joining, world.now).unwrap();
+    world.exchange();
+    let Message::Leave(leave) = &world.clients[0].messages[0] else { panic!("not a leave") };
+    assert_eq!(leave.action, proto::leave_request::Action::Reconnect as i32);
+    assert_eq!(leave.reason, proto::DisconnectReason::StateMismatch as i32);
+    assert!(world.clients[0].is_closed && world.sfu.rooms.is_empty());
+}
+
+#[test]
+fn the_demo_agent_joins_and_answers_chat() {
+    let mut world = World::with(|settings| settings.echo_agent = true);
+    let alice = world.join("alice");
+    world.run(Duration::from_secs(1));
+    let Some(agent) = world.clients[alice].messages.iter().find_map(|message| match message {
+        Message::Update(update) => update.participants.iter().find(|info| info.identity.starts_with("agent-")).cloned(),
+        _ => None,
+    }) else {
+        panic!("no agent");
+    };
+    assert_eq!(agent.kind, proto::participant_info::Kind::Agent as i32);
+    let header =
+        proto::data_stream::Header { stream_id: "s".to_owned(), topic: "lk.chat".to_owned(), ..Default::default() };
+    let chunk =
+        proto::data_stream::Chunk { stream_id: "s".to_owned(), content: b"hello".to_vec(), ..Default::default() };
+    let trailer = proto::data_stream::Trailer { stream_id: "s".to_owned(), ..Default::default() };
+    for value in [Value::StreamHeader(header), Value::StreamChunk(chunk), Value::StreamTrailer(trailer)] {
+        let client = &mut world.clients[alice];
+        let packet = proto::DataPacket { value: Some(value), ..Default::default() };
+        client.rtc.send_data(client.reliable, true, packet.encode_to_vec(), world.now.instant).unwrap();
+    }
+    world.run(Duration::from_secs(1));
+    let said: Vec<u8> = world.clients[alice]
+        .data
+        .iter()
+        .filter_map(|packet| match &packet.value {
+            Some(Value::StreamChunk(chunk)) => Some(chunk.content.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(String::from_utf8(said).unwrap(), "You said: hello");
+    let state = world.clients[alice].updates_of(&agent.identity).last().unwrap().attributes["lk.agent.state"].clone();
+    assert_eq!(state, "listening");
+}
+
+#[test]
+fn datagrams_of_strangers_change_nothing() {
+    let mut world = World::new();
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    let mut rng = fastrand::Rng::with_seed(3);
+    for index in 0..2_000_u16 {
+        let length = rng.usize(0..200);
+        let bytes: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(length).collect();
+        world.sfu.handle_datagram(SocketAddr::from(([127, 0, 0, 1], index)), &bytes, world.now);
+        world.sfu.handle_datagram(world.clients[alice].address, &bytes, world.now);
+    }
+    world.run(Duration::from_secs(1));
+    world.send_data(alice, "still here", &[]);
+    assert_eq!(world.topics(bob), [("alice".to_owned(), "still here".to_owned())]);
+    assert!(world.sfu.sources.len() <= 2);
+}
