@@ -1,0 +1,173 @@
+//! Runs LiveKit's own SDKs in rooms of one server, with each other, and prints a table: `just interop-rooms`.
+//!
+//! The server is one that runs (`--url`, `--key`, `--secret`) or `roomkey dev`, which is started and stopped
+//! (`--roomkey PATH`). `--only` keeps the rows that contain a text, `--quick` the twelve quickest.
+//! `ROOMKEY_VERBOSE` lets the scripts' own logs through.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints a table")]
+
+mod agent;
+mod pair;
+mod path;
+mod peer;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use pair::{Check, Outcome, Pair};
+use peer::Sdk;
+use roomkey::BoxError;
+use server::Server;
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// A server that runs.
+    #[arg(long, conflicts_with = "roomkey", required_unless_present = "roomkey")]
+    url: Option<String>,
+    #[arg(long, default_value = "devkey")]
+    key: String,
+    #[arg(long, default_value = "secret")]
+    secret: String,
+    /// The `roomkey` binary; its `dev` is started for each group of rows.
+    #[arg(long)]
+    roomkey: Option<PathBuf>,
+    /// Rows whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// The twelve quickest rows.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Pairs that exchange everything.
+const PAIRS: [(Sdk, Sdk); 8] = [
+    (Sdk::PythonSingle, Sdk::PythonDual),
+    (Sdk::PythonDual, Sdk::Go),
+    (Sdk::Go, Sdk::PythonSingle),
+    (Sdk::NodeSingle, Sdk::PythonDual),
+    (Sdk::NodeDual, Sdk::PythonSingle),
+    (Sdk::ChromiumSingle, Sdk::PythonSingle),
+    (Sdk::ChromiumDual, Sdk::PythonDual),
+    (Sdk::ChromiumSingle, Sdk::ChromiumDual),
+];
+
+/// The pair of `--quick`: one process of each mode, nothing to install but a wheel.
+const QUICK: (Sdk, Sdk) = (Sdk::PythonSingle, Sdk::PythonDual);
+
+/// What has been counted and printed.
+#[derive(Default)]
+struct Table {
+    passed: u32,
+    failed: u32,
+}
+
+impl Table {
+    fn row(&mut self, name: &str, since: Instant, outcome: &Outcome) {
+        let result = match outcome {
+            Ok(()) => {
+                self.passed += 1;
+                "ok".to_owned()
+            }
+            Err(error) => {
+                self.failed += 1;
+                format!("FAILED: {error}")
+            }
+        };
+        println!("{name:<92} {:>6.1} s  {result}", since.elapsed().as_secs_f64());
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut table = Table::default();
+    if let Err(error) = run(&arguments, &mut table).await {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    println!("\n{} passed, {} failed", table.passed, table.failed);
+    if table.failed == 0 && table.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn run(arguments: &Arguments, table: &mut Table) -> Result<(), BoxError> {
+    println!("{:<92} {:>8}  result", "row", "time");
+    for (number, sdks) in PAIRS.into_iter().enumerate() {
+        let wanted: Vec<_> = Check::ALL.into_iter().filter(|check| wants(arguments, sdks, *check)).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let server = server(arguments, &[]).await?;
+        run_pair(&server, &format!("pair-{number}"), sdks, &wanted, table).await;
+    }
+    if !arguments.quick {
+        agent::run(arguments, table).await?;
+    }
+    Ok(())
+}
+
+async fn server(arguments: &Arguments, extra: &[&str]) -> Result<Server, BoxError> {
+    match (&arguments.roomkey, &arguments.url) {
+        (Some(roomkey), _) => Server::start(roomkey, extra).await,
+        (None, Some(url)) => Ok(Server::running(url.clone(), arguments.key.clone(), arguments.secret.clone())),
+        (None, None) => Err("--url or --roomkey".into()),
+    }
+}
+
+fn row_name(sdks: (Sdk, Sdk), check: Check) -> String {
+    format!("{} + {}: {}", sdks.0.name(), sdks.1.name(), check.name())
+}
+
+fn is_named(arguments: &Arguments, name: &str) -> bool {
+    arguments.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+}
+
+fn wants(arguments: &Arguments, sdks: (Sdk, Sdk), check: Check) -> bool {
+    let quick = sdks == QUICK && !matches!(check, Check::Camera | Check::Layers | Check::DuplicateIdentity);
+    (!arguments.quick || quick) && Pair::can(sdks, check) && is_named(arguments, &row_name(sdks, check))
+}
+
+/// Connects the pair, wanted or not, and runs what is wanted; microphone and camera before what needs them.
+async fn run_pair(server: &Server, room: &str, sdks: (Sdk, Sdk), wanted: &[Check], table: &mut Table) {
+    let mut since = now();
+    let connected = async {
+        let mut pair = Pair::start(server, room, sdks).await?;
+        since = now();
+        pair.run(Check::Connect).await?;
+        Ok::<_, BoxError>(pair)
+    }
+    .await;
+    let mut pair = match connected {
+        Ok(pair) => {
+            if wanted.contains(&Check::Connect) {
+                table.row(&row_name(sdks, Check::Connect), since, &Ok(()));
+            }
+            pair
+        }
+        Err(error) => {
+            table.row(&row_name(sdks, Check::Connect), since, &Err(error));
+            for check in wanted.iter().filter(|check| **check != Check::Connect) {
+                table.row(&row_name(sdks, *check), now(), &Err("not connected".into()));
+            }
+            return;
+        }
+    };
+    for check in Check::ALL {
+        let needed = check == Check::Microphone && wanted.contains(&Check::Mute)
+            || check == Check::Camera && wanted.contains(&Check::Layers);
+        if check != Check::Connect && (needed || wanted.contains(&check)) {
+            let since = now();
+            let outcome = pair.run(check).await;
+            if wanted.contains(&check) {
+                table.row(&row_name(sdks, check), since, &outcome);
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "it times real peers")]
+fn now() -> Instant {
+    Instant::now()
+}
