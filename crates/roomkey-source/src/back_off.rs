@@ -35,11 +35,12 @@ impl Default for BackOff {
 }
 
 impl BackOff {
-    /// Waits from `first` up to `longest`, each a day at most.
+    /// Waits from `first` up to `longest`, each a tenth of a second at least and a day at most.
     #[must_use]
     pub fn new(first: Duration, longest: Duration) -> Self {
+        const SHORTEST: Duration = Duration::from_millis(100);
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        let first = first.min(DAY);
+        let first = first.clamp(SHORTEST, DAY);
         Self { first, longest: longest.clamp(first, DAY), jitter: true }
     }
 
@@ -197,6 +198,11 @@ mod tests {
             assert_eq!(policy.wait_after(failures, 0.0), longest * SECOND / 2);
             assert_eq!(policy.without_jitter().wait_after(failures, 0.3), longest * SECOND);
         }
+    }
+
+    #[test]
+    fn no_wait_is_so_short_that_a_backend_is_asked_without_a_pause() {
+        assert_eq!(BackOff::new(Duration::ZERO, Duration::ZERO).wait_after(1, 0.0), Duration::from_millis(50));
     }
 
     #[test]

@@ -85,8 +85,8 @@ impl TokenSource {
         options: &FetchOptions,
         rejected: &Credentials,
     ) -> Result<Credentials, FetchError> {
-        self.source.invalidate_token(rejected);
-        self.fetch(options)
+        let (source, options, rejected) = (self.source.clone(), options.clone(), rejected.clone());
+        self.worker.run(async move { source.fetch_after_rejection(&options, &rejected).await })
     }
 
     /// As [`TokenSource::take`](crate::TokenSource::take).
@@ -107,6 +107,18 @@ impl TokenSource {
     pub fn prefetch(&self, options: &FetchOptions) -> Result<(), FetchError> {
         let (source, options) = (self.source.clone(), options.clone());
         self.worker.run(async move { source.prefetch(&options).await })
+    }
+
+    /// As [`TokenSource::watch`](crate::TokenSource::watch), one after the other.
+    #[must_use]
+    pub fn watch(&self, options: FetchOptions) -> Watch {
+        Watch { watch: Some(self.source.watch(options)), worker: Arc::clone(&self.worker) }
+    }
+
+    /// As [`TokenSource::flush`](crate::TokenSource::flush).
+    pub fn flush(&self) -> bool {
+        let source = self.source.clone();
+        self.worker.run(async move { Ok(source.flush().await) }).unwrap_or(false)
     }
 
     /// As [`TokenSource::cached`](crate::TokenSource::cached).
@@ -140,6 +152,40 @@ impl TokenSource {
 impl fmt::Debug for TokenSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("blocking::TokenSource").finish_non_exhaustive()
+    }
+}
+
+/// A [`Watch`](crate::Watch) whose [`next`](Self::next) blocks; from [`TokenSource::watch`]. For a thread of its own.
+pub struct Watch {
+    /// None after one that panicked.
+    watch: Option<crate::Watch>,
+    worker: Arc<Worker>,
+}
+
+impl Watch {
+    /// As [`Watch::next`](crate::Watch::next).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it has no end, and its name is the one of the watch that is async"
+    )]
+    pub fn next(&mut self) -> Result<Credentials, FetchError> {
+        let mut watch = self.watch.take().ok_or_else(FetchError::panicked)?;
+        let (watch, outcome) = self.worker.run(async move {
+            let outcome = watch.next().await;
+            Ok((watch, outcome))
+        })?;
+        self.watch = Some(watch);
+        outcome
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.watch.fmt(f)
     }
 }
 

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
+use http::header::{AGE, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 
 use crate::builder::TokenSourceBuilder;
@@ -348,7 +348,10 @@ fn read(response: &Response<Vec<u8>>) -> Result<Credentials, EndpointFailure> {
         return Err(EndpointFailure::rejected(response.status().as_u16(), retry_after, response.body()));
     }
     let credentials = Credentials::from(parse_response(response.body()).map_err(EndpointFailure::invalid)?);
-    Ok(match read_date(response) {
+    // An answer out of a cache on the way is as old as its `Age` says (RFC 9111, section 5.1).
+    let age = response.headers().get(AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok());
+    let age = Duration::from_secs(age.unwrap_or(0));
+    Ok(match read_date(response).map(|date| date.checked_add(age).unwrap_or(date)) {
         Some(date) => credentials.with_server_time(date),
         None => credentials,
     })

@@ -89,8 +89,13 @@ impl FixedTokenSource {
         &self,
         rejected: &Credentials,
     ) -> impl Future<Output = Result<Credentials, FetchError>> + Send + use<> {
-        self.invalidate_token(rejected);
-        self.fetch()
+        let (fixed, rejected) = (self.clone(), rejected.clone());
+        async move {
+            match &fixed.0 {
+                Kind::Bound(source, options) => source.fetch_after_rejection(options, &rejected).await,
+                Kind::Literal(_) | Kind::LiteralWith(_) => fixed.into_fetch(false).await,
+            }
+        }
     }
 
     /// [`TokenSource::invalidate_token`] of a bound source; the others hold nothing that could be forgotten.

@@ -181,6 +181,11 @@ impl<C, W, R: Clone> Lane<C, W, R> {
         self.flight(id).is_some_and(|flight| flight.fresh)
     }
 
+    /// Whether what comes of a flight may be kept: its key was not invalidated since its call was begun.
+    pub(crate) fn is_kept(&self, id: FlightId) -> bool {
+        self.flight(id).is_some_and(|flight| !flight.is_detached && flight.landed.is_none())
+    }
+
     /// Takes a call back from a caller who drove it, and who waits for it from now on.
     pub(crate) fn park(&mut self, id: FlightId, caller: CallerId, call: C) -> Parking<C, W> {
         let flight = self.flight_mut(id).expect("a flight stays while a caller is on it");

@@ -101,8 +101,7 @@ impl FreshnessPolicy {
             unexpired: Span { from, until: left },
             renewal: self.refresh_ahead.map_or(Duration::MAX, |ahead| {
                 // While it can be reused still, or there is no fetch to do it behind.
-                let reusable = left.saturating_sub(lead);
-                ahead.renewal_age(left, chance).min(reusable - reusable / 10)
+                ahead.renewal_age(left, left.saturating_sub(lead), chance)
             }),
         }
     }
@@ -209,6 +208,28 @@ mod tests {
             "it does not say"
         );
         assert_eq!(relative.received_at(None, None, at(5_000)), at(5_000));
+    }
+
+    #[test]
+    fn renewals_are_spread_whatever_the_length_of_a_life() {
+        for (life, ahead, earliest, latest) in [
+            (600, 300, 300, 360),
+            (3_600, 300, 3_300, 3_360),
+            (21_600, 300, 21_300, 21_360),
+            // The lead is the one of reuse: all of it lies before, with half a minute to spare.
+            (600, 60, 498, 510),
+            (21_600, 60, 21_498, 21_510),
+            // Of a life of 40 s 30 are for reuse, of which a tenth is to spare.
+            (40, 300, 20, 24),
+        ] {
+            let ahead = RefreshAhead::new(Duration::from_secs(ahead));
+            let policy = FreshnessPolicy { refresh_ahead: Some(ahead), ..FreshnessPolicy::default() };
+            let token = claims(1_000 + life, None, Some(1_000));
+            let renewal = |chance| policy.judge(Some(&token), at(1_000), chance).renewal;
+            let (first, last) = (Duration::from_secs(earliest), Duration::from_secs(latest));
+            assert_eq!((renewal(0.0), renewal(1.0)), (first, last), "a life of {life} s");
+            assert!(policy.judge(Some(&token), at(1_000), 1.0).reusable.contains(last));
+        }
     }
 
     #[test]

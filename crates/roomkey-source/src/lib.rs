@@ -66,7 +66,7 @@ pub use provider::{BoxError, ProviderError, ProviderFn, TokenProvider, provider_
 pub use refresh::RefreshAhead;
 pub use rejection::RejectionSpread;
 #[cfg(feature = "reqwest")]
-pub use reqwest_client::ReqwestClient;
+pub use reqwest_client::{ReqwestClient, ReqwestClientBuilder};
 pub use retry::RetryPolicy;
 pub use roomkey_token::{
     Claims, DecodeError, JobRestartPolicy, NumericDate, RawJson, RoomAgentDispatch, RoomConfiguration, TokenRequest,

@@ -83,6 +83,8 @@ struct State {
     cache: Cache,
     lanes: HashTable<(Arc<Key>, SourceLane)>,
     failures: Failures,
+    /// Until when those wait whose token for a key was refused.
+    rejections: Vec<(Arc<Key>, Instant)>,
     /// Numbers callers and calls, in their order.
     counter: u64,
 }
@@ -117,7 +119,7 @@ impl Shared {
     pub(crate) fn new(provider: Arc<dyn DynProvider>, settings: Settings) -> Self {
         let cache = Cache::new(settings.capacity);
         let failures = Failures::new(settings.capacity.max(FEWEST_FAILURES));
-        let state = State { cache, lanes: HashTable::new(), failures, counter: 0 };
+        let state = State { cache, lanes: HashTable::new(), failures, rejections: Vec::new(), counter: 0 };
         Self {
             provider,
             settings,
@@ -682,7 +684,9 @@ impl Seat {
                 Some(_) => shared.note_end(&mut state, &self.key, &outcome, now),
                 None => (None, None),
             };
-            if let (false, Some(held)) = (has_changed, state.cache.get(Key::as_ref(&self.key))) {
+            if landing.keep.is_some()
+                && let (false, Some(held)) = (has_changed, state.cache.get(Key::as_ref(&self.key)))
+            {
                 match wait {
                     Some(wait) => held.renewal.put_off(held.age(now), wait),
                     None => held.renewal.note_no_better(held.age(now), &shared.back_off()),

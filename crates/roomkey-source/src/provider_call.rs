@@ -14,14 +14,15 @@ use crate::provider::ProviderCall;
 pub(crate) struct GuardedCall(Option<Call>);
 
 enum Call {
-    Provider(ProviderCall),
+    /// With the span that it is polled in, whoever polls it.
+    Provider(ProviderCall, tracing::Span),
     /// One that first looks into a store.
     Restoring(Pin<Box<dyn Future<Output = Result<Credentials, FetchError>> + Send>>),
 }
 
 impl GuardedCall {
     pub(crate) fn new(call: ProviderCall) -> Self {
-        Self(Some(Call::Provider(call)))
+        Self(Some(Call::Provider(call, tracing::debug_span!("token provider call"))))
     }
 
     pub(crate) fn restoring(call: impl Future<Output = Result<Credentials, FetchError>> + Send + 'static) -> Self {
@@ -44,7 +45,7 @@ impl Future for GuardedCall {
         // The call is dropped when it is over or has panicked, so that nobody sees what it left half done.
         let Some(call) = self.0.as_mut() else { return Poll::Ready(Err(FetchError::panicked())) };
         let polled = catch_unwind(AssertUnwindSafe(|| match call {
-            Call::Provider(call) => call.as_mut().poll(context).map_err(FetchError::provider),
+            Call::Provider(call, span) => span.in_scope(|| call.as_mut().poll(context)).map_err(FetchError::provider),
             Call::Restoring(call) => call.as_mut().poll(context),
         }));
         if !matches!(polled, Ok(Poll::Pending)) {

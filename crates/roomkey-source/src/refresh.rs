@@ -45,7 +45,7 @@ impl RefreshAhead {
     }
 
     /// Sets the waits after a renewal that failed: the first, which doubles with each failure, and the longest; 5 and 60
-    /// seconds unless set, a day at most. Half of each is left to chance, as far as there is a jitter. A source's
+    /// seconds unless set, a tenth of a second at least and a day at most. Half of each is left to chance, as far as there is a jitter. A source's
     /// [`back_off`](crate::TokenSourceBuilder::back_off) goes before.
     #[must_use]
     pub fn with_waits(mut self, first: Duration, longest: Duration) -> Self {
@@ -53,12 +53,20 @@ impl RefreshAhead {
         self
     }
 
-    /// The age at which a token is renewed that had this much life left when it was received: what a source goes by, for
-    /// who wants to know what many do together. `chance`, in `0.0..1.0`, is the token's own.
+    /// The age at which a token is renewed that had this much life `left` when it was received, and was to be reused for
+    /// as long as `reusable`: what a source goes by, for who wants to know what many do together. `chance`, in `0.0..1.0`,
+    /// is the token's own.
+    ///
+    /// All of the time over which the jitter spreads renewals lies before the end of reuse, and a while after it too (half a
+    /// minute, or a tenth of the time of reuse if that is shorter); it is a fifth of that at most. Where a lead is too short, renewals begin
+    /// earlier rather than that many come at one moment.
     #[must_use]
-    pub fn renewal_age(&self, left: Duration, chance: f64) -> Duration {
+    pub fn renewal_age(&self, left: Duration, reusable: Duration, chance: f64) -> Duration {
+        const ROOM: Duration = Duration::from_secs(30);
         let lead = self.lead.min(left / 2);
-        left.saturating_sub(lead).saturating_add(lead.mul_f64(self.jitter * unit(chance)))
+        let spread = lead.mul_f64(self.jitter).min(reusable / 5);
+        let latest = reusable.saturating_sub(spread).saturating_sub(ROOM.min(reusable / 10));
+        left.saturating_sub(lead).min(latest).saturating_add(spread.mul_f64(unit(chance)))
     }
 
     /// The waits after a renewal that failed.
@@ -162,10 +170,14 @@ mod tests {
     fn a_renewal_begins_within_the_jitter_of_the_lead_and_never_in_the_first_half_of_a_life() {
         let policy = RefreshAhead::new(300 * SECOND);
         for (left, chance, age) in [(600, 0.0, 300), (900, 0.0, 600), (900, 1.0, 660), (100, 0.0, 50), (100, 1.0, 60)] {
-            assert_eq!(policy.renewal_age(left * SECOND, chance), age * SECOND, "{left} {chance}");
+            assert_eq!(
+                policy.renewal_age(left * SECOND, left * SECOND * 9 / 10, chance),
+                age * SECOND,
+                "{left} {chance}"
+            );
         }
-        assert_eq!(RefreshAhead::new(Duration::MAX).renewal_age(Duration::ZERO, 1.0), Duration::ZERO);
-        assert!(RefreshAhead::new(Duration::MAX).renewal_age(Duration::MAX, 0.0) >= Duration::MAX / 2);
+        assert_eq!(RefreshAhead::new(Duration::MAX).renewal_age(Duration::ZERO, Duration::ZERO, 1.0), Duration::ZERO);
+        assert!(RefreshAhead::new(Duration::MAX).renewal_age(Duration::MAX, Duration::MAX, 0.0) >= Duration::MAX / 2);
     }
 
     #[test]

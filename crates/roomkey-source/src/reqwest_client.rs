@@ -15,9 +15,11 @@ use crate::provider::BoxError;
 
 /// An [`HttpClient`] over a [`reqwest::Client`].
 ///
-/// [`new`](Self::new) has what a token source needs: no redirects, a timeout of 10 seconds for each request, TLS with the
-/// certificates that the system trusts, the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`). For a client with
-/// other settings (mutual TLS, a proxy of its own) use `From<reqwest::Client>`; let it follow no redirects to other hosts.
+/// [`new`](Self::new) has what a token source needs: no redirects, a timeout of 10 seconds for each request, TLS by rustls
+/// on ring with the certificates that the system trusts, the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`).
+/// [`builder`](Self::builder) adds certificate authorities and a proxy. For a client with other settings (mutual TLS, another
+/// TLS library) use `From<reqwest::Client>`, with the features of reqwest that it takes; let it follow no redirects to other
+/// hosts.
 #[derive(Clone)]
 pub struct ReqwestClient(reqwest::Client);
 
@@ -35,7 +37,12 @@ impl ReqwestClient {
     ///
     /// The system's certificates can't be read, or there are none.
     pub fn new() -> Result<Self, BoxError> {
-        Self::build(tls(Vec::new())?)
+        Self::builder().build()
+    }
+
+    /// A client that is to trust more, or to go through a proxy of its own.
+    pub fn builder() -> ReqwestClientBuilder {
+        ReqwestClientBuilder::default()
     }
 
     /// A client that trusts more certificate authorities than the system does.
@@ -44,11 +51,7 @@ impl ReqwestClient {
     ///
     /// `pem` has no certificate, or one that can't be read.
     pub fn with_extra_roots(pem: &[u8]) -> Result<Self, BoxError> {
-        let roots: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?;
-        if roots.is_empty() {
-            return Err("there is no certificate in the PEM text".into());
-        }
-        Self::build(tls(roots)?)
+        Self::builder().extra_roots(pem).build()
     }
 
     /// A client for plain `http`, which needs no certificates. What is for this machine goes through no proxy, which would
@@ -58,19 +61,67 @@ impl ReqwestClient {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        let builder = Self::builder(config);
+        let builder = Self::settings(config);
         Ok(Self(if is_loopback { builder.no_proxy() } else { builder }.build()?))
     }
 
-    fn build(tls: ClientConfig) -> Result<Self, BoxError> {
-        Ok(Self(Self::builder(tls).build()?))
-    }
-
-    fn builder(tls: ClientConfig) -> reqwest::ClientBuilder {
+    fn settings(tls: ClientConfig) -> reqwest::ClientBuilder {
         reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(Policy::none())
             .timeout(Duration::from_secs(10))
+    }
+}
+
+/// What a [`ReqwestClient`] is made of, beside what [`ReqwestClient::new`] has.
+///
+/// `Debug` shows nothing: a proxy's URL may have a password.
+#[derive(Clone, Default)]
+#[must_use]
+pub struct ReqwestClientBuilder {
+    roots: Vec<u8>,
+    proxy: Option<String>,
+}
+
+impl ReqwestClientBuilder {
+    /// Trusts the certificate authorities in this PEM text too. Another call adds more.
+    pub fn extra_roots(mut self, pem: &[u8]) -> Self {
+        self.roots.extend_from_slice(pem);
+        self.roots.push(b'\n');
+        self
+    }
+
+    /// Sends every request through this proxy, whatever the environment says. `http://user:password@host:port`; to a site
+    /// with TLS it is a tunnel, in which the proxy sees nothing.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(url.into());
+        self
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    ///
+    /// The PEM text has no certificate, or one that can't be read; the proxy's URL is none; the system's certificates can't
+    /// be read, or there are none.
+    pub fn build(self) -> Result<ReqwestClient, BoxError> {
+        let roots: Vec<_> = CertificateDer::pem_slice_iter(&self.roots).collect::<Result<_, _>>()?;
+        if roots.is_empty() && !self.roots.is_empty() {
+            return Err("there is no certificate in the PEM text".into());
+        }
+        let mut settings = ReqwestClient::settings(tls(roots)?);
+        if let Some(url) = self.proxy {
+            // Its error would show the URL, and with it a password.
+            let proxy = reqwest::Proxy::all(url).map_err(|_| "the proxy's URL can't be used")?;
+            settings = settings.no_proxy().proxy(proxy);
+        }
+        Ok(ReqwestClient(settings.build()?))
+    }
+}
+
+impl std::fmt::Debug for ReqwestClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReqwestClientBuilder").finish_non_exhaustive()
     }
 }
 

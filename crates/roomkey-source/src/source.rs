@@ -320,6 +320,7 @@ impl TokenSource {
         options: &FetchOptions,
         rejected: &Credentials,
     ) -> Result<Credentials, FetchError> {
+        self.shared().note_rejection(options, rejected);
         self.invalidate_token(rejected);
         self.shared().forget_stored(options, rejected);
         self.shared().wait_after_rejection(options).await;

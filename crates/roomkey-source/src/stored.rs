@@ -47,17 +47,19 @@ struct State {
     is_stuck: AtomicBool,
     /// Something may be in the store that has been invalidated, so that nothing in it counts.
     is_spoiled: AtomicBool,
+    /// It is because a removal found no room, so that nothing that waits to be saved counts either.
+    has_lost: AtomicBool,
 }
 
 enum Job {
-    Load(StoreKey, SyncSender<Option<StoredCredentials>>),
+    Load(StoreKey, oneshot::Sender<Option<StoredCredentials>>),
     Save(Arc<Entry>),
     Remove(Key),
     /// Remove what is saved if it is this token.
     RemoveToken(Key, Credentials),
     Clear,
     /// Say when everything before this is done.
-    Flush(SyncSender<()>),
+    Flush(oneshot::Sender<()>),
 }
 
 impl Job {
@@ -92,7 +94,7 @@ impl Stored {
         if self.state.is_stuck.load(Ordering::Acquire) || self.state.is_spoiled.load(Ordering::Acquire) {
             return None;
         }
-        let (reply, answer) = sync_channel(1);
+        let (reply, answer) = oneshot::channel();
         self.send(Job::Load(StoreKey::of(&self.namespace, key), reply));
         let Some(item) = Self::wait(answer).await else {
             tracing::warn!("credential store takes too long; going on without it");
@@ -126,16 +128,19 @@ impl Stored {
 
     /// A token was refused: it is not taken from the store again.
     pub(crate) fn refuse(&self, credentials: &Credentials) {
-        let mut refused = self.refused();
+        let (mut refused, digest) = (self.refused(), digest_of(credentials));
+        if refused.contains(&digest) {
+            return;
+        }
         if refused.len() == MOST_REFUSED {
             refused.pop_front();
         }
-        refused.push_back(digest_of(credentials));
+        refused.push_back(digest);
     }
 
     /// Waits until the store has done what it was told, and says whether it has.
     pub(crate) async fn flush(&self) -> bool {
-        let (reply, answer) = sync_channel(1);
+        let (reply, answer) = oneshot::channel();
         self.send(Job::Flush(reply));
         matches!(Self::wait(answer).await, Some(Some(())))
     }
@@ -143,24 +148,30 @@ impl Stored {
     /// Waits for what a job gives. The outer is missing where that takes too long, the inner where there is no thread or no
     /// room for the job.
     ///
-    /// A thread does the waiting: so no timers are needed, and where the time of a runtime is a test's, it stands still
-    /// meanwhile.
-    async fn wait<T: Send + 'static>(answer: Receiver<T>) -> Option<Option<T>> {
+    /// The answer comes straight from the store's thread. Another thread tells the time: so no timers are needed, and where
+    /// the time of a runtime is a test's, it stands still meanwhile. A runtime whose threads for blocking are all taken
+    /// tells no time; then it is the load timeout that ends the wait for a store that hangs.
+    async fn wait<T>(answer: oneshot::Receiver<T>) -> Option<Option<T>> {
+        let (is_over, over) = sync_channel::<()>(0);
         let (tell, told) = oneshot::channel();
-        let wait = move || {
-            let waited = match answer.recv_timeout(PATIENCE) {
-                Ok(answer) => Some(Some(answer)),
-                Err(RecvTimeoutError::Disconnected) => Some(None),
-                Err(RecvTimeoutError::Timeout) => None,
-            };
-            tell.send(waited).ok();
+        let sleep = move || {
+            if matches!(over.recv_timeout(PATIENCE), Err(RecvTimeoutError::Timeout)) {
+                tell.send(()).ok();
+            }
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn_blocking(wait);
+            runtime.spawn_blocking(sleep);
         } else {
-            thread::Builder::new().name("roomkey-store-wait".to_owned()).spawn(wait).ok()?;
+            thread::Builder::new().name("roomkey-store-wait".to_owned()).spawn(sleep).ok()?;
         }
-        told.await.ok().flatten()
+        let answer = tokio::select! {
+            biased;
+            answer = answer => Some(answer.ok()),
+            Ok(()) = told => None,
+            else => None,
+        };
+        drop(is_over);
+        answer
     }
 
     fn send(&self, job: Job) {
@@ -180,7 +191,12 @@ impl Stored {
         }
         let is_sent = jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok());
         if !is_sent && forgets {
+            self.state.has_lost.store(true, Ordering::Release);
             self.state.is_spoiled.store(true, Ordering::Release);
+        }
+        drop(jobs);
+        if !is_sent {
+            tracing::debug!("token not stored");
         }
     }
 
@@ -199,18 +215,41 @@ struct Worker {
 impl Worker {
     fn run(&self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
-            self.clean_up();
-            self.work(job);
+            if !self.state.is_spoiled.swap(false, Ordering::AcqRel) {
+                self.work(job);
+            } else if self.state.has_lost.swap(false, Ordering::AcqRel) {
+                self.start_over(job, jobs);
+            } else {
+                self.clear();
+                self.work(job);
+            }
             self.state.is_stuck.store(false, Ordering::Release);
         }
     }
 
     /// Makes up for what could not be removed.
-    fn clean_up(&self) {
-        if self.state.is_spoiled.swap(false, Ordering::AcqRel)
-            && self.call("clear", |store| store.clear(&self.namespace)).is_none()
-        {
+    fn clear(&self) {
+        if self.call("clear", |store| store.clear(&self.namespace)).is_none() {
             self.state.is_spoiled.store(true, Ordering::Release);
+        }
+    }
+
+    /// Makes up for a removal that was never told: what is saved does not count, nor what waits to be saved.
+    fn start_over(&self, first: Job, jobs: &Receiver<Job>) {
+        let mut flushes = Vec::new();
+        // What came before the removal that was lost is among these.
+        for job in std::iter::once(first).chain(jobs.try_iter().take(MOST_JOBS)) {
+            match job {
+                Job::Load(_, reply) => drop(reply.send(None)),
+                Job::Flush(reply) => flushes.push(reply),
+                Job::Save(_) => tracing::debug!("token not stored"),
+                Job::Remove(_) | Job::RemoveToken(..) | Job::Clear => {}
+            }
+        }
+        self.clear();
+        for reply in flushes {
+            // Nobody may wait for it any more.
+            reply.send(()).ok();
         }
     }
 

@@ -91,7 +91,8 @@ impl Watch {
             let due_in = good.map_or(Duration::ZERO, |entry| shared.renewal_due_in(entry));
             let put_off = held.as_ref().map_or(Duration::ZERO, |entry| entry.renewal.wait_at(shared.age(entry)));
             let wait = due_in.max(put_off).max(failed.map_or(Duration::ZERO, |failed| failed.left));
-            let until = (Instant::now() + wait).max(self.not_before.unwrap_or_else(Instant::now));
+            let wait = if good.is_none() { wait.max(shared.rejection_wait(key)) } else { wait };
+            let until = (Instant::now() + wait.min(LONGEST_SLEEP)).max(self.not_before.unwrap_or_else(Instant::now));
             if until > Instant::now() {
                 // Not all of it at once: a login changes without a word, and a machine that was suspended slept longer.
                 self.wait_until(until.min(Instant::now() + LONGEST_SLEEP)).await;
@@ -108,12 +109,15 @@ impl Watch {
                 }
                 // The same again.
                 (Ok(_), _) => self.put_off(),
-                (Err(error), _) => {
+                (Err(error), held) => {
                     let number = shared.standing_failure(key).map(|failed| failed.number);
                     if number.is_none() {
                         self.put_off();
                     }
-                    if let Some(outcome) = self.tell(&error, number.unwrap_or(self.told), key, is_held_unexpired) {
+                    // While what is held is good there is nothing to say; if it ends during the wait, the next look says it.
+                    if held.is_none()
+                        && let Some(outcome) = self.tell(&error, number.unwrap_or(self.told), key, is_held_unexpired)
+                    {
                         return outcome;
                     }
                 }

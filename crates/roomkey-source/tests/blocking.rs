@@ -61,6 +61,17 @@ fn threads_that_wait_share_a_call_that_needs_a_runtime() {
 }
 
 #[test]
+fn a_watch_blocks_until_there_is_another_token() {
+    let source = Backend::numbered().source(&clock()).blocking().unwrap();
+    let mut watch = source.watch(room("a"));
+    assert_eq!(id(&watch.next().unwrap()), "1");
+    let other = source.clone();
+    let fetched = std::thread::spawn(move || other.fetch_fresh(&room("a")).unwrap());
+    assert_eq!(watch.next().unwrap(), fetched.join().unwrap());
+    assert!(source.flush(), "there is no store to wait for");
+}
+
+#[test]
 fn inside_of_a_runtime_it_blocks_and_does_not_panic() {
     let slow = TokenSource::custom(|_| async {
         tokio::time::sleep(seconds(1) / 100).await;

@@ -9,14 +9,17 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use roomkey_source::http::{Request, Response};
-use roomkey_source::{BackOff, Endpoint, GrantCheck, HttpClient, HttpError, ProviderError, RefreshAhead, TokenSource};
+use roomkey_source::{
+    BackOff, BoxError, CredentialStore, Endpoint, GrantCheck, HttpClient, HttpError, MemoryStore, ProviderError,
+    RefreshAhead, StoreKey, StoredCredentials, TokenSource,
+};
 use serde_json::json;
 use support::*;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Keeps all events of the crate, as level, message and names of fields, and every text in them.
+/// Keeps all events and spans of the crate, as level, message or name, and names of fields, and every text in them.
 #[derive(Clone, Default)]
 struct Events(Arc<Mutex<(BTreeSet<String>, String)>>);
 
@@ -24,8 +27,13 @@ impl Subscriber for Events {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("roomkey_source")
     }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        unreachable!("there are no spans")
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut seen = Seen::default();
+        span.record(&mut seen);
+        let mut kept = self.0.lock().unwrap();
+        kept.0.insert(format!("SPAN {}{}", span.metadata().name(), seen.fields));
+        kept.1.push_str(&seen.text);
+        Id::from_u64(1)
     }
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
@@ -61,10 +69,10 @@ impl Visit for Seen {
 #[test]
 fn the_events_are_those_of_the_docs_and_show_no_token() {
     let events = Events::default();
-    let guard = tracing::subscriber::set_default(events.clone());
+    // For all threads: stores are called on one of their own.
+    tracing::subscriber::set_global_default(events.clone()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(everything());
-    drop(guard);
 
     let kept = events.0.lock().unwrap();
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/token-sources.md");
@@ -129,6 +137,77 @@ async fn everything() {
         .build()
         .unwrap();
     refused.fetch(&room("a")).await.unwrap_err();
+
+    let backend_of_stores = Backend::numbered();
+    let store = Arc::new(Troubled::default());
+    let stored = || backend_of_stores.builder().clock(clock).store(Arc::clone(&store), "app").build();
+    let first = stored();
+    first.fetch(&room("a")).await.unwrap();
+    first.flush().await;
+    stored().fetch(&room("a")).await.unwrap();
+    *store.0.lock().unwrap() = Trouble::Lies;
+    stored().fetch(&room("a")).await.unwrap();
+    *store.0.lock().unwrap() = Trouble::Fails;
+    stored().fetch(&room("a")).await.unwrap();
+    *store.0.lock().unwrap() = Trouble::Hangs;
+    let hung = stored();
+    hung.fetch(&room("a")).await.unwrap();
+    // More than a source keeps for a store that does nothing.
+    for number in 0..300 {
+        hung.fetch(&room(&number.to_string())).await.unwrap();
+    }
+    *store.0.lock().unwrap() = Trouble::None;
+    while !hung.flush().await {}
+}
+
+#[derive(Clone, Copy, Default)]
+enum Trouble {
+    #[default]
+    None,
+    Lies,
+    Fails,
+    Hangs,
+}
+
+/// A store that is in trouble as it is told.
+#[derive(Default)]
+struct Troubled(Mutex<Trouble>, MemoryStore);
+
+impl Troubled {
+    fn trouble(&self) -> Result<Trouble, BoxError> {
+        loop {
+            let trouble = *self.0.lock().unwrap();
+            match trouble {
+                Trouble::Hangs => std::thread::yield_now(),
+                Trouble::Fails => return Err("hush e30.e30.".into()),
+                Trouble::None | Trouble::Lies => return Ok(trouble),
+            }
+        }
+    }
+}
+
+impl CredentialStore for Troubled {
+    fn load(&self, key: &StoreKey) -> Result<Option<StoredCredentials>, BoxError> {
+        match self.trouble()? {
+            Trouble::Lies => Ok(Some(StoredCredentials::from_bytes(b"hush".to_vec()))),
+            Trouble::None | Trouble::Fails | Trouble::Hangs => self.1.load(key),
+        }
+    }
+
+    fn save(&self, key: &StoreKey, credentials: &StoredCredentials) -> Result<(), BoxError> {
+        self.trouble()?;
+        self.1.save(key, credentials)
+    }
+
+    fn remove(&self, key: &StoreKey) -> Result<(), BoxError> {
+        self.trouble()?;
+        self.1.remove(key)
+    }
+
+    fn clear(&self, namespace: &str) -> Result<(), BoxError> {
+        self.trouble()?;
+        self.1.clear(namespace)
+    }
 }
 
 struct Down;

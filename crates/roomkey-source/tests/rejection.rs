@@ -1,6 +1,7 @@
 //! Many whose tokens are refused at one moment.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
+#![expect(clippy::disallowed_methods, reason = "tokio's clock, which is paused")]
 
 mod support;
 
@@ -50,6 +51,31 @@ async fn tasks_of_one_source_wait_together_and_make_one_call() {
     // Another token is there, so that nobody waits.
     assert_eq!(id(&source.fetch_after_rejection(&room("a"), &refused).await.unwrap()), "2");
     assert_eq!(backend.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_and_a_bound_source_wait_with_the_others() {
+    for watches in [false, true] {
+        let backend = Backend::numbered();
+        let mut waits = Vec::new();
+        for _ in 0..50 {
+            let before = backend.calls();
+            let source = backend.builder().clock(clock()).rejection_spread(seconds(60)).build();
+            let refused = source.fetch(&room("a")).await.unwrap();
+            let mut watch = source.watch(room("a"));
+            assert_eq!(watch.next().await.unwrap(), refused);
+            if watches {
+                tokio::spawn(async move { watch.next().await });
+            }
+            let begun = tokio::time::Instant::now();
+            let given = source.bind(room("a")).fetch_after_rejection(&refused).await.unwrap();
+            assert_ne!(given, refused);
+            assert_eq!(backend.calls(), before + 2);
+            waits.push(begun.elapsed());
+        }
+        let mean = waits.iter().sum::<Duration>() / 50;
+        assert!((seconds(18)..seconds(42)).contains(&mean), "watched: {watches}, mean {mean:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

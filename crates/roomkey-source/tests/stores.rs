@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use roomkey_source::{
-    BoxError, CredentialStore, GrantCheck, ManualClock, MemoryStore, ProviderError, StoreKey, StoredCredentials,
-    TokenSource,
+    BackOff, BoxError, CredentialStore, GrantCheck, ManualClock, MemoryStore, ProviderError, StoreKey,
+    StoredCredentials, TokenSource,
 };
 use serde_json::json;
 use support::{Backend, NOW, clock, expiring, full_options, id, jwt, room, seconds, wall};
@@ -300,6 +300,38 @@ async fn a_store_that_fails_or_panics_fails_no_fetch() {
 }
 
 #[tokio::test]
+async fn a_failure_that_a_stored_token_stands_in_for_is_a_failure_all_the_same() {
+    let (backend, clock) = (Backend::numbered(), clock());
+    let store = saved(&backend, &clock).await;
+    // In its last minute: it is not reused, and joins still.
+    clock.advance(seconds(3_550));
+    backend.respond(|_, _| Err(ProviderError::transient("down").into()));
+    let builder = backend.builder().clock(Arc::clone(&clock)).store(Arc::clone(&store), "app");
+    let source = builder.back_off(BackOff::default()).build();
+    for _ in 0..3 {
+        assert_eq!(id(&source.fetch(&room("a")).await.unwrap()), "1");
+    }
+    assert_eq!(backend.calls(), 2, "the backend that is down is asked once, and then left alone");
+    assert_eq!((source.stats().failures, source.stats().spared), (1, 2));
+    source.invalidate(&room("a"));
+    source.fetch(&room("a")).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_token_that_a_bound_source_was_refused_with_is_not_taken_from_the_store() {
+    let (backend, clock) = (Backend::numbered(), clock());
+    let store = saved(&backend, &clock).await;
+    let bound = source(&backend, &clock, &store).bind(room("a"));
+    let refused = bound.fetch().await.unwrap();
+    source(&backend, &clock, &store).invalidate_all();
+    let given = bound.fetch_after_rejection(&refused).await.unwrap();
+    assert_eq!((id(&refused), id(&given)), ("1".to_owned(), "2".to_owned()));
+    let next = source(&backend, &clock, &store);
+    flushed(&next).await;
+    assert_ne!(id(&next.fetch(&room("a")).await.unwrap()), "1");
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_forget_is_not_read_again() {
     let (backend, clock) = (Backend::numbered(), clock());
     let store = saved(&backend, &clock).await;
@@ -331,11 +363,16 @@ async fn a_store_that_hangs_is_waited_for_once_and_delays_no_hit() {
         hung.invalidate(&room(&number.to_string()));
     }
     store.hang(false);
-    // What it was told did not pile up, and since some of that was lost, nothing is left that was invalidated.
+    // What it was told did not pile up, and since some of that was lost, nothing is left that was invalidated: not either
+    // what was still to be saved when its removal found no room.
     flushed(&hung).await;
+    for number in (100..200).chain([0, 999]) {
+        let given = id(&hung.fetch(&room(&number.to_string())).await.unwrap());
+        assert!(given.parse::<u32>().unwrap() > 1_003, "room {number} was given {given}");
+    }
     hung.invalidate(&room("a"));
     flushed(&hung).await;
-    assert_eq!(id(&source(&backend, &clock, &store).fetch(&room("a")).await.unwrap()), "1004");
+    assert_eq!(id(&source(&backend, &clock, &store).fetch(&room("a")).await.unwrap()), "1106");
 }
 
 /// What a future gives that has nothing to wait for.

@@ -72,6 +72,32 @@ async fn an_authority_that_is_added_is_trusted_and_another_is_not() {
     assert!(format!("{error:?}").to_lowercase().contains("certificate"), "{error:?}");
 }
 
+#[tokio::test]
+async fn requests_go_through_a_proxy_of_ones_own() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let proxy = format!("http://someone:hush@{}", listener.local_addr().unwrap());
+    let client = ReqwestClient::builder().proxy(&proxy);
+    assert!(!format!("{client:?}").contains("hush"));
+    let source = Endpoint::new("http://backend.example/token").with_client(client.build().unwrap()).build().unwrap();
+    let proxied = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4_096];
+        let length = stream.read(&mut request).await.unwrap();
+        let body = serde_json::json!({ "server_url": "wss://x", "participant_token": expiring(3_600) }).to_string();
+        let head = format!("HTTP/1.1 201 Created\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        String::from_utf8_lossy(&request[..length]).to_lowercase()
+    };
+    let options = room("a");
+    let (credentials, request) = tokio::join!(source.fetch(&options), proxied);
+    assert_eq!(credentials.unwrap().server_url(), "wss://x");
+    assert!(request.starts_with("post http://backend.example/token http/1.1\r\n"), "{request}");
+    assert!(request.contains("proxy-authorization: basic "), "{request}");
+
+    let error = ReqwestClient::builder().proxy("http://someone:hush@[").build().unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
+}
+
 #[test]
 fn a_pem_text_without_a_certificate_is_refused() {
     assert!(ReqwestClient::with_extra_roots(b"").is_err());

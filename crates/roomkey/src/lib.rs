@@ -2,8 +2,6 @@
 
 #[cfg(feature = "keychain")]
 pub use roomkey_source::KeychainStore;
-#[cfg(feature = "reqwest")]
-pub use roomkey_source::ReqwestClient;
 #[cfg(feature = "blocking")]
 #[doc(inline)]
 pub use roomkey_source::blocking;
@@ -19,6 +17,8 @@ pub use roomkey_source::{
 pub use roomkey_source::{FileStore, SealingKey};
 #[cfg(feature = "minter")]
 pub use roomkey_source::{Minter, MinterError, Signer, SignerError};
+#[cfg(feature = "reqwest")]
+pub use roomkey_source::{ReqwestClient, ReqwestClientBuilder};
 #[cfg(feature = "token")]
 #[doc(inline)]
 pub use roomkey_token as token;

@@ -40,17 +40,16 @@ impl Shared {
         if self.stored().is_none() || self.lock().with_lane(key, |lane| lane.is_fresh(flight)) {
             return self.begin(key);
         }
-        let held = self.held(Key::as_ref(key));
-        if held.as_ref().is_some_and(|entry| self.is_good(entry)) {
+        if self.held(Key::as_ref(key)).is_some_and(|entry| self.is_good(&entry)) {
             return self.begin(key);
         }
-        let (shared, key, may_stand_in) = (Arc::clone(self), Arc::clone(key), held.is_none());
-        Ok(GuardedCall::restoring(async move { shared.restore_or_call(&key, may_stand_in).await }))
+        let (shared, key) = (Arc::clone(self), Arc::clone(key));
+        Ok(GuardedCall::restoring(async move { shared.restore_or_call(&key, flight).await }))
     }
 
-    /// What the store has for a key if it can be reused, or else what the provider gives. Where the provider fails, what
-    /// the store has `may_stand_in` if it has not expired.
-    async fn restore_or_call(&self, key: &Key, may_stand_in: bool) -> Outcome {
+    /// What the store has for a key if it can be reused, or else what the provider gives. What the store has is held
+    /// meanwhile if nothing else is, so that it stands in where the provider fails.
+    async fn restore_or_call(&self, key: &Arc<Key>, flight: FlightId) -> Outcome {
         let saved = match self.stored() {
             Some(stored) => stored.load(key).await.and_then(|saved| self.restore(key, saved)),
             None => None,
@@ -60,18 +59,18 @@ impl Shared {
             tracing::debug!("token restored");
             return Ok(saved.credentials.clone());
         }
-        match self.begin(key)?.await {
-            Err(error) if may_stand_in && !error.is_auth() && self.settings.reuse_when.is_none() => {
-                let now = self.settings.clock.now();
-                let unexpired = saved.filter(|saved| saved.freshness.unexpired.contains(saved.age(now)));
-                let stand_in = unexpired.map(|saved| {
-                    tracing::warn!("token provider failed; the token stored has not expired and is used");
-                    saved.credentials
-                });
-                stand_in.ok_or(error)
+        if let Some(saved) = saved.filter(|saved| saved.freshness.unexpired.contains(saved.age(now))) {
+            let mut state = self.lock();
+            let is_wanted =
+                state.with_lane(key, |lane| lane.is_kept(flight)) && state.cache.get(Key::as_ref(key)).is_none();
+            let given_up =
+                if is_wanted { state.cache.insert(Arc::new(saved), self.fronts.settle()) } else { Vec::new() };
+            drop(state);
+            if !given_up.is_empty() {
+                self.fronts.drop_dead();
             }
-            outcome => outcome,
         }
+        self.begin(key)?.await
     }
 
     /// What came out of the store, as an entry that is held nowhere yet; nothing if it would not be taken from a provider.

@@ -68,7 +68,9 @@ impl Scenario {
             let next = match self.ask(now, random, calls) {
                 Some(received) => {
                     failures = 0;
-                    received + self.refresh.renewal_age(self.lifetime, random.f64())
+                    // Reuse ends a minute before the expiry, as it does unless a source is told otherwise.
+                    let reusable = self.lifetime.saturating_sub(Duration::from_secs(60));
+                    received + self.refresh.renewal_age(self.lifetime, reusable, random.f64())
                 }
                 None => {
                     failures += 1;
