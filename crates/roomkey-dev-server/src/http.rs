@@ -79,11 +79,11 @@ impl From<ConnectRequestError> for Refusal {
 /// Serves until the task is dropped.
 pub(crate) async fn serve(listener: TcpListener, http: Http) {
     let app = Router::new()
-        .route("/", get(|| async { "OK" }))
+        .route("/", get(|| async { ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], "OK") }).options(preflight))
         .route("/rtc", get(connect))
         .route("/rtc/v1", get(connect))
-        .route("/rtc/validate", get(validate))
-        .route("/rtc/v1/validate", get(validate))
+        .route("/rtc/validate", get(validate).options(preflight))
+        .route("/rtc/v1/validate", get(validate).options(preflight))
         .route("/agent", get(agent))
         .route("/api/v2/sandbox/connection-details", post(connection_details).options(preflight))
         .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
@@ -198,8 +198,11 @@ async fn agent(
     }
 }
 
-const CORS: [(HeaderName, &str); 3] =
-    [(ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (ACCESS_CONTROL_ALLOW_METHODS, "POST"), (ACCESS_CONTROL_ALLOW_HEADERS, "*")];
+const CORS: [(HeaderName, &str); 3] = [
+    (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+    (ACCESS_CONTROL_ALLOW_HEADERS, "*"),
+];
 
 async fn preflight() -> impl IntoResponse {
     (StatusCode::NO_CONTENT, CORS)

@@ -31,11 +31,13 @@ impl Candidate {
 
     /// The candidate in the JSON of LiveKit's TrickleRequest, as `RTCIceCandidateInit` has it.
     ///
-    /// All sections share one transport, so it names the first.
-    pub fn to_trickle_json(&self, ufrag: &str) -> String {
+    /// All sections share one transport, so it names the first of the description that it goes with, by that one's `sdp`:
+    /// browsers refuse a candidate for a section that is not there.
+    pub fn to_trickle_json(&self, ufrag: &str, sdp: &str) -> String {
+        let first = sdp.lines().find_map(|line| line.strip_prefix("a=mid:")).unwrap_or("0");
         json!({
             "candidate": self.to_string(),
-            "sdpMid": "0",
+            "sdpMid": first,
             "sdpMLineIndex": 0,
             "usernameFragment": ufrag,
         })
@@ -114,7 +116,9 @@ mod tests {
         let text = candidate.to_string();
         assert!(text.starts_with("candidate:"), "{text}");
         assert_eq!(text.parse::<Candidate>().unwrap().address(), candidate.address());
-        let trickled = Candidate::from_trickle_json(&candidate.to_trickle_json("abcd")).unwrap().unwrap();
+        let json = candidate.to_trickle_json("abcd", "v=0\r\na=mid:SQJ\r\na=mid:1\r\n");
+        assert!(json.contains(r#""sdpMid":"SQJ""#), "{json}");
+        let trickled = Candidate::from_trickle_json(&json).unwrap().unwrap();
         assert_eq!(trickled.address(), candidate.address());
     }
 

@@ -29,6 +29,7 @@ impl Room {
             }
             participant.last_sequence = packet.sequence;
         }
+        set_kind(&mut packet, kind);
         packet.participant_identity.clone_from(&participant.identity);
         packet.participant_sid.clone_from(&participant.sid);
         let (sid, identity) = (participant.sid.clone(), participant.identity.clone());
@@ -67,6 +68,12 @@ impl Room {
             self.echo_data(packet, cx);
         }
     }
+}
+
+/// What a client writes there is not read: the channel says it.
+#[expect(deprecated, reason = "clients read it all the same")]
+fn set_kind(packet: &mut proto::DataPacket, kind: Kind) {
+    packet.kind = kind as i32;
 }
 
 #[expect(deprecated, reason = "older clients read the sender in the user's packet")]

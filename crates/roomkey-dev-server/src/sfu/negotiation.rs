@@ -44,12 +44,12 @@ impl Room {
         let mid_to_track_id = mids(participant);
         let description = proto::SessionDescription {
             r#type: "answer".to_owned(),
-            sdp: answer,
+            sdp: answer.clone(),
             id: offer.id,
             mid_to_track_id: if is_single { mid_to_track_id } else { HashMap::new() },
         };
         participant.send(Message::Answer(description), cx);
-        send_candidate(participant, Target::Publisher, cx);
+        send_candidate(participant, Target::Publisher, &answer, cx);
         if is_single {
             self.start_flowing(id, cx);
             self.negotiate(id, cx);
@@ -146,10 +146,14 @@ fn offer(participant: &mut Participant, cx: &mut Context<'_>) {
     peer.last_offer += 1;
     let id = peer.last_offer;
     peer.awaits_answer = Some(id);
-    let description =
-        proto::SessionDescription { r#type: "offer".to_owned(), sdp: offer, id, mid_to_track_id: mids(participant) };
+    let description = proto::SessionDescription {
+        r#type: "offer".to_owned(),
+        sdp: offer.clone(),
+        id,
+        mid_to_track_id: mids(participant),
+    };
     participant.send(Message::Offer(description), cx);
-    send_candidate(participant, Target::Subscriber, cx);
+    send_candidate(participant, Target::Subscriber, &offer, cx);
 }
 
 /// Tells a client with a single connection how many sections are missing; it answers with an offer.
@@ -201,10 +205,10 @@ fn mids(participant: &Participant) -> HashMap<String, String> {
 }
 
 /// The server has one candidate. It stands in the description too; clients expect to be told that there are no more.
-fn send_candidate(participant: &mut Participant, target: Target, cx: &mut Context<'_>) {
+fn send_candidate(participant: &mut Participant, target: Target, sdp: &str, cx: &mut Context<'_>) {
     let Ok(candidate) = Candidate::host_udp(cx.settings.media_address) else { return };
     let Some(peer) = participant.peer_mut(target) else { return };
-    let candidate_init = candidate.to_trickle_json(peer.connection.local_ufrag());
+    let candidate_init = candidate.to_trickle_json(peer.connection.local_ufrag(), sdp);
     let target = match target {
         Target::Publisher => proto::SignalTarget::Publisher,
         Target::Subscriber => proto::SignalTarget::Subscriber,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use livekit_protocol as proto;
 use prost::Message as _;
-use proto::data_packet::Value;
+use proto::data_packet::{Kind, Value};
 use proto::signal_request::Message as Request;
 use proto::signal_response::Message;
 use roomkey_rtc::{
@@ -244,7 +244,10 @@ impl World {
     fn send_data(&mut self, client: usize, topic: &str, to: &[&str]) {
         let client = &mut self.clients[client];
         client.sequence += 1;
+        // As Python's SDK does, it says the contrary of what it is.
+        #[expect(deprecated, reason = "clients write it all the same")]
         let packet = proto::DataPacket {
+            kind: Kind::Lossy as i32,
             sequence: client.sequence,
             destination_identities: to.iter().map(|identity| (*identity).to_owned()).collect(),
             value: Some(Value::User(proto::UserPacket { topic: Some(topic.to_owned()), ..Default::default() })),
@@ -292,6 +295,9 @@ fn reliable_data_reaches_those_whom_it_is_for_once_with_its_sender_named() {
     assert_eq!(world.topics(bob), [from_alice("to everybody"), from_alice("to bob")]);
     assert_eq!(world.topics(carol), [from_alice("to everybody")]);
     assert_eq!(world.topics(alice), []);
+    #[expect(deprecated, reason = "clients read it all the same")]
+    let kinds: Vec<_> = world.clients[bob].data.iter().map(|packet| packet.kind).collect();
+    assert_eq!(kinds, [Kind::Reliable as i32; 2], "by the channel");
 }
 
 #[test]
