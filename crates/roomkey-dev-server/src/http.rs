@@ -26,6 +26,9 @@ use crate::sfu::{Joining, Refusal};
 use crate::sockets::{self, LONGEST_MESSAGE};
 use crate::tokens::Keys;
 
+/// What livekit-server says to a token that is good and not for this.
+const NO_PERMISSIONS: &str = "no permissions to access the room";
+
 /// The longest body of a request for a token.
 const LONGEST_BODY: usize = 64 * 1024;
 
@@ -79,7 +82,7 @@ impl From<ConnectRequestError> for Refusal {
 /// Serves until the task is dropped.
 pub(crate) async fn serve(listener: TcpListener, http: Http) {
     let app = Router::new()
-        .route("/", get(|| async { ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], "OK") }).options(preflight))
+        .route("/", get(root).options(preflight))
         .route("/rtc", get(connect))
         .route("/rtc/v1", get(connect))
         .route("/rtc/validate", get(validate).options(preflight))
@@ -104,8 +107,26 @@ async fn examine(
     let token = ParticipantToken::of_request(authorization, uri.query()).map_err(Refusal::from)?;
     let claims = http.keys.authenticate_join(token.as_ref().map(ParticipantToken::as_str), Now::read().wall)?;
     let request = ConnectRequest::parse(uri.path(), uri.query()).map_err(Refusal::from)?;
+    let describes_itself = !request.parameters.metadata.is_empty() || !request.parameters.attributes.is_empty();
+    if describes_itself && !claims.participant().permission.can_update_metadata {
+        return Err(Refusal::new(401, NO_PERMISSIONS));
+    }
     http.ask(|reply| Command::Check { claims: Box::new(claims.clone()), reply }).await?;
     Ok((request, claims))
+}
+
+/// Tells that the server is there. A token is not needed, and one that is no good is refused all the same.
+async fn root(State(http): State<Http>, uri: OriginalUri, headers: HeaderMap) -> Response {
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let judged = ParticipantToken::of_request(authorization, uri.query()).map_err(Refusal::from).and_then(|token| {
+        let Some(token) = token else { return Ok(()) };
+        http.keys.authenticate(Some(token.as_str()), Now::read().wall).map(drop)
+    });
+    let answer = match judged {
+        Ok(()) => "OK".into_response(),
+        Err(refusal) => refusal.into_response(),
+    };
+    ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], answer).into_response()
 }
 
 /// A client after a refused websocket: why?
@@ -127,11 +148,9 @@ async fn connect(
         Ok(examined) => examined,
         Err(refusal) => return http.refuse(refusal).await,
     };
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
-    };
-    let connection = http.number();
+    // So says livekit-server to who does not ask for a websocket.
+    let Ok(upgrade) = upgrade else { return (StatusCode::NOT_FOUND, "").into_response() };
+    let (connection, protocol) = (http.number(), request.parameters.client_info.protocol);
     let parameters = request.parameters;
     let joining = Joining {
         connection: Some(connection),
@@ -161,7 +180,7 @@ async fn connect(
             // The core's queue is full for a moment at most; then the client's media never comes up, and it is let go.
             let _ = failed.try_send(Command::Lost { connection });
         })
-        .on_upgrade(move |socket| sockets::serve_client(socket, connection, messages, commands))
+        .on_upgrade(move |socket| sockets::serve_client(socket, connection, protocol, messages, commands))
 }
 
 /// The SDK's name and version, as the client says.
@@ -182,7 +201,7 @@ async fn agent(
     let examined = ParticipantToken::of_request(authorization, uri.query()).map_err(Refusal::from).and_then(|token| {
         let claims = http.keys.authenticate(token.as_ref().map(ParticipantToken::as_str), Now::read().wall)?;
         let may = claims.video.is_some_and(|video| video.agent);
-        if may { Ok(()) } else { Err(Refusal::new(401, "permissions denied")) }
+        if may { Ok(()) } else { Err(Refusal::new(401, NO_PERMISSIONS)) }
     });
     if let Err(refusal) = examined {
         return http.refuse(refusal).await;

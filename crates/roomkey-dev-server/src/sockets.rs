@@ -1,21 +1,20 @@
 //! The websockets of clients and of agent workers.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use livekit_protocol as proto;
 use prost::Message as _;
-use proto::signal_request::Message as Request;
-use proto::signal_response::Message as Response;
+use roomkey_signal::{CloseCause, Frame, Server, ServerEvent, ServerLimits, ServerOutput};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::Now;
 use crate::media::{Command, ToClient};
 use crate::sfu::{ConnectionId, WorkerId};
 
-/// livekit-server pings the websocket at this pace.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// A client that says nothing for this long is gone: it is pinged every ten seconds, and every websocket answers that.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A peer that does not take a message for this long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest message of a client or a worker, in bytes.
@@ -25,77 +24,78 @@ pub(crate) const LONGEST_MESSAGE: usize = 512 * 1024;
 pub(crate) async fn serve_client(
     mut socket: WebSocket,
     connection: ConnectionId,
+    protocol: i32,
     mut outgoing: mpsc::Receiver<ToClient>,
     commands: mpsc::Sender<Command>,
 ) {
-    let mut pings = interval(PING_INTERVAL);
-    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    pings.reset();
-    loop {
+    let now = Now::read();
+    let mut limits = ServerLimits::default();
+    limits.idle_timeout = Some(IDLE_TIMEOUT);
+    let unix_time = now.wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut signal = Server::new(protocol, &limits, now.instant, unix_time);
+    while carry_out(&mut signal, &mut socket, connection, &commands).await {
+        let timeout = signal.poll_timeout().unwrap_or(now.instant + IDLE_TIMEOUT);
         tokio::select! {
             biased;
             message = outgoing.recv() => match message {
-                Some(ToClient::Message(message)) => {
-                    let response = proto::SignalResponse { message: Some(*message) };
-                    if !write(&mut socket, Message::Binary(response.encode_to_vec().into())).await {
-                        break;
-                    }
-                },
-                Some(ToClient::Close) | None => {
-                    let frame = CloseFrame { code: close_code::NORMAL, reason: "".into() };
-                    write(&mut socket, Message::Close(Some(frame))).await;
-                    break;
-                },
+                Some(ToClient::Message(message)) => signal.send(*message),
+                Some(ToClient::Close) | None => signal.supersede(),
             },
-            message = socket.recv() => match message {
-                Some(Ok(Message::Binary(bytes))) => match proto::SignalRequest::decode(bytes) {
-                    Ok(proto::SignalRequest { message: Some(request) }) => {
-                        if let Some(answer) = answer_ping(&request) {
-                            let response = proto::SignalResponse { message: Some(answer) };
-                            if !write(&mut socket, Message::Binary(response.encode_to_vec().into())).await {
-                                break;
-                            }
-                        } else if commands.send(Command::Request { connection, request }).await.is_err() {
-                            break;
-                        }
-                    },
-                    // A request of a later protocol than ours.
-                    Ok(proto::SignalRequest { message: None }) => {},
-                    Err(_) => {
-                        let frame = CloseFrame { code: close_code::INVALID, reason: "not a SignalRequest".into() };
-                        write(&mut socket, Message::Close(Some(frame))).await;
-                        break;
-                    },
-                },
-                // JSON is a format of older clients; livekit-server's documentation no longer has it.
-                Some(Ok(Message::Text(_))) => {
-                    let frame = CloseFrame { code: close_code::UNSUPPORTED, reason: "binary messages only".into() };
-                    write(&mut socket, Message::Close(Some(frame))).await;
-                    break;
-                },
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {},
-                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+            message = socket.recv() => {
+                let now = Now::read().instant;
+                match message {
+                    Some(Ok(Message::Binary(bytes))) => signal.handle_binary(&bytes, now),
+                    Some(Ok(Message::Text(text))) => signal.handle_text(&text, now),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => signal.handle_websocket_ping(now),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => signal.handle_closed(),
+                }
             },
-            _ = pings.tick() => if !write(&mut socket, Message::Ping(Vec::new().into())).await {
-                break;
-            },
+            () = sleep_until(Instant::from_std(timeout)) => signal.handle_timeout(Now::read().instant),
         }
     }
     // The core is gone with the server.
     let _ = commands.send(Command::Lost { connection }).await;
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "everything but a ping is for the core")]
-fn answer_ping(request: &Request) -> Option<Response> {
-    let now = Now::read().unix_ms();
-    match request {
-        Request::Ping(_) => Some(Response::Pong(now)),
-        Request::PingReq(ping) => {
-            let pong = proto::Pong { last_ping_timestamp: ping.timestamp, timestamp: now };
-            Some(Response::PongResp(pong))
+/// Does what the protocol wants done; whether the websocket goes on.
+async fn carry_out(
+    signal: &mut Server,
+    socket: &mut WebSocket,
+    connection: ConnectionId,
+    commands: &mpsc::Sender<Command>,
+) -> bool {
+    while let Some(output) = signal.poll_output() {
+        let goes_on = match output {
+            ServerOutput::Transmit(Frame::Binary(bytes)) => write(socket, Message::Binary(bytes.into())).await,
+            ServerOutput::Transmit(Frame::Text(text)) => write(socket, Message::Text(text.into())).await,
+            ServerOutput::WebsocketPing => write(socket, Message::Ping(Vec::new().into())).await,
+            ServerOutput::Close(code) => {
+                write(socket, Message::Close(Some(CloseFrame { code: code.into(), reason: "".into() }))).await;
+                // The event that says why comes yet.
+                true
+            }
+            ServerOutput::Event(ServerEvent::Request(request)) => {
+                commands.send(Command::Request { connection, request: *request }).await.is_ok()
+            }
+            ServerOutput::Event(ServerEvent::Closed(cause)) => {
+                if let CloseCause::Left(reason) = cause {
+                    let mut leave = proto::LeaveRequest::default();
+                    leave.set_reason(reason);
+                    // The core is gone with the server.
+                    let request = proto::signal_request::Message::Leave(leave);
+                    let _ = commands.send(Command::Request { connection, request }).await;
+                }
+                tracing::debug!(connection, ?cause, "a websocket ends");
+                false
+            }
+            // A later version of the protocol's crate.
+            ServerOutput::Event(_) => true,
+        };
+        if !goes_on {
+            return false;
         }
-        _ => None,
     }
+    true
 }
 
 /// Whether the peer took it.

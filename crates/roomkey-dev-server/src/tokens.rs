@@ -40,6 +40,9 @@ impl Keys {
 
     /// The same for somebody who wants to join.
     pub(crate) fn authenticate_join(&self, token: Option<&str>, now: SystemTime) -> Result<Claims, Refusal> {
+        if token.is_none_or(str::is_empty) {
+            return Err(Refusal::new(401, "no permissions to access the room"));
+        }
         let claims = self.authenticate(token, now)?;
         let checked = claims.check_join(&JoinLimits::default()).map(|_| ());
         checked.map_err(|error| Refusal::new(error.status(), error.response_body()))?;

@@ -1,0 +1,150 @@
+//! Clients that send what they should not, or nothing: the others go on, and each gets to know why it is parted from.
+
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a panic is a test's report")]
+
+mod support;
+
+use std::time::Duration;
+
+use futures_util::SinkExt as _;
+use livekit_protocol as proto;
+use proto::signal_request::Message as Request;
+use proto::signal_response::Message;
+use roomkey_dev_server::{Config, DevServer};
+use support::{Connected, dial, get};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio_tungstenite::tungstenite;
+
+async fn server() -> DevServer {
+    DevServer::bind(Config::new()).await.unwrap()
+}
+
+async fn join(server: &DevServer, identity: &str) -> Connected {
+    let token = server.mint(identity, "lab").unwrap();
+    let path = format!("/rtc?protocol=16&auto_subscribe=1&access_token={token}");
+    let mut connected = dial(server.address(), &path, None).await.unwrap();
+    assert!(matches!(connected.next().await.unwrap(), Message::Join(_)));
+    connected
+}
+
+/// The server still answers this client, and lets another one in.
+async fn is_well(server: &DevServer, client: &mut Connected) {
+    client.send(Request::Ping(7)).await;
+    while !matches!(client.next().await.unwrap(), Message::Pong(_)) {}
+    join(server, "somebody-else").await;
+}
+
+#[tokio::test]
+async fn what_is_no_message_ends_the_websocket_that_it_came_on() {
+    let server = server().await;
+    let mut bystander = join(&server, "bystander").await;
+    for (garbage, code) in [
+        (tungstenite::Message::Binary(vec![0xff; 100].into()), 1000),
+        (tungstenite::Message::Text("{\"nonsense\":".into()), 1000),
+        (tungstenite::Message::Binary(vec![0; 600 * 1024].into()), 1009),
+    ] {
+        let mut client = join(&server, "garbage").await;
+        // The server may close while this is still being sent.
+        let _ = client.0.send(garbage).await;
+        let closed = client.closed().await;
+        assert!(closed == code || (code == 1009 && closed == 1006), "{closed}");
+    }
+    is_well(&server, &mut bystander).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_requests_is_ended_as_a_violation_of_policy() {
+    let server = server().await;
+    let mut bystander = join(&server, "bystander").await;
+    let mut client = join(&server, "flood").await;
+    let mute = proto::MuteTrackRequest { sid: "TR_none".to_owned(), muted: true };
+    let request = proto::SignalRequest { message: Some(Request::Mute(mute)) };
+    let bytes = prost::Message::encode_to_vec(&request);
+    for _ in 0..20_000 {
+        if client.0.send(tungstenite::Message::Binary(bytes.clone().into())).await.is_err() {
+            break;
+        }
+    }
+    let closed = client.closed().await;
+    assert!([1008, 1006].contains(&closed), "{closed}");
+    is_well(&server, &mut bystander).await;
+}
+
+#[tokio::test]
+async fn descriptions_and_candidates_that_make_no_sense_part_from_their_sender_alone() {
+    let server = server().await;
+    let mut bystander = join(&server, "bystander").await;
+    for sdp in ["", "v=0", "nonsense\r\n", &"a=mid:0\r\n".repeat(10_000), "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"]
+    {
+        let mut client = join(&server, "offer").await;
+        let offer = proto::SessionDescription { r#type: "offer".to_owned(), sdp: sdp.to_owned(), ..Default::default() };
+        client.send(Request::Offer(offer.clone())).await;
+        client.send(Request::Answer(offer)).await;
+        let trickle = proto::TrickleRequest { candidate_init: sdp.to_owned(), ..Default::default() };
+        client.send(Request::Trickle(trickle)).await;
+        let leave = loop {
+            match client.next().await {
+                Some(Message::Leave(leave)) => break Some(leave),
+                Some(_) => {}
+                None => break None,
+            }
+        };
+        let reason = leave.expect("it is told why").reason();
+        assert_eq!(reason, proto::DisconnectReason::JoinFailure, "{sdp:.20}");
+    }
+    is_well(&server, &mut bystander).await;
+}
+
+#[tokio::test]
+async fn hundreds_of_sockets_that_say_nothing_keep_nobody_out() {
+    let server = server().await;
+    let mut bystander = join(&server, "bystander").await;
+    // Both ends are this process, whose descriptors are few.
+    let mut sockets = Vec::new();
+    for number in 0..400 {
+        let mut socket = TcpStream::connect(server.address()).await.unwrap();
+        if number % 2 == 0 {
+            socket.write_all(b"GET /rtc HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+        }
+        sockets.push(socket);
+    }
+    is_well(&server, &mut bystander).await;
+    drop(sockets);
+    assert_eq!(get(server.address(), "/", None).await, (200, "OK".to_owned()));
+}
+
+#[tokio::test]
+async fn datagrams_of_strangers_are_nothing() {
+    let server = server().await;
+    let mut bystander = join(&server, "bystander").await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut random = fastrand::Rng::with_seed(5);
+    for _ in 0..5_000 {
+        let length = random.usize(0..1_400);
+        let datagram: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
+        socket.send_to(&datagram, server.media_address()).await.unwrap();
+    }
+    is_well(&server, &mut bystander).await;
+}
+
+#[tokio::test]
+async fn who_leaves_is_told_so_and_the_server_says_goodbye_when_it_ends() {
+    let server = server().await;
+    let mut leaving = join(&server, "leaving").await;
+    let mut staying = join(&server, "staying").await;
+    let leave = proto::LeaveRequest { reason: proto::DisconnectReason::ClientInitiated as i32, ..Default::default() };
+    leaving.send(Request::Leave(leave)).await;
+    assert_eq!(leaving.closed().await, 1000);
+    tokio::time::timeout(Duration::from_secs(20), server.shutdown()).await.unwrap();
+    loop {
+        match staying.next().await {
+            Some(Message::Leave(leave)) => {
+                assert_eq!(leave.reason(), proto::DisconnectReason::ServerShutdown);
+                break;
+            }
+            Some(_) => {}
+            None => panic!("no goodbye"),
+        }
+    }
+}
