@@ -16,10 +16,20 @@ check:
 test:
     cargo test --workspace --all-features
 
-# Real peers: LiveKit's own SDKs, as the lock files have them. Needs node, npm and python3.
-interop:
-    tests/interop/setup
-    ROOMKEY_PYTHON=target/interop/python/bin/python cargo run --quiet -p roomkey-interop
+# Real peers: LiveKit's own SDKs, as the lock files have them. Needs node, npm, python3, Go and Chromium.
+interop: interop-build
+    tests/interop/setup all
+    ROOMKEY_PYTHON=target/interop/python/bin/python target/debug/roomkey-interop
+    target/debug/rooms --roomkey target/debug/roomkey
+
+# The rows of rooms against any server: `just interop-server ws://127.0.0.1:7880 devkey secret`.
+interop-server URL KEY SECRET *ARGS: interop-build
+    tests/interop/setup all
+    target/debug/rooms --url {{URL}} --key {{KEY}} --secret {{SECRET}} {{ARGS}}
+
+[private]
+interop-build:
+    cargo build --quiet --workspace --all-features --bins
 
 # Benchmarks, each beside a peer in the same run; prints the ratios. docs/benchmarks.md has what we saw.
 bench *ARGS:

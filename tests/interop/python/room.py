@@ -14,6 +14,7 @@ from livekit import rtc
 TONE_HZ, RATE, AMPLITUDE = 440, 48_000, 8_000
 NON_SILENT = 1_000
 WAIT = 20
+LONGEST_LINE = 1 << 20
 
 
 def say(**line):
@@ -35,6 +36,7 @@ class Peer:
         self.room = rtc.Room()
         self.tasks = set()
         self.published = {}
+        self.pictures = {}
         self.listen()
 
     def spawn(self, coroutine):
@@ -88,7 +90,8 @@ class Peer:
         async for event in rtc.VideoStream(track):
             if size != (event.frame.width, event.frame.height):
                 size = (event.frame.width, event.frame.height)
-                say(saw="video", who=who, width=size[0], height=size[1])
+                self.pictures[who] = {"width": size[0], "height": size[1]}
+                say(saw="video", who=who, **self.pictures[who])
 
     async def connect(self, url, token, mode):
         options = rtc.RoomOptions(single_peer_connection=mode == "single", connect_timeout=10)
@@ -169,6 +172,9 @@ class Peer:
         await self.room.local_participant.set_metadata(metadata)
 
     async def layer(self, who, quality):
+        # The size may be the one that is asked for already; then nothing changes.
+        if who in self.pictures:
+            say(saw="video", who=who, **self.pictures[who])
         quality = {"low": rtc.VideoQuality.VIDEO_QUALITY_LOW, "high": rtc.VideoQuality.VIDEO_QUALITY_HIGH}[quality]
         for publication in self.room.remote_participants[who].track_publications.values():
             if publication.kind == rtc.TrackKind.KIND_VIDEO:
@@ -190,7 +196,7 @@ class Peer:
 
 async def main():
     peer = Peer()
-    lines = asyncio.StreamReader()
+    lines = asyncio.StreamReader(limit=LONGEST_LINE)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     say(saw="ready")
     while line := await lines.readline():

@@ -11,6 +11,7 @@ mod pair;
 mod path;
 mod peer;
 mod server;
+mod session;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -104,6 +105,7 @@ async fn run(arguments: &Arguments, table: &mut Table) -> Result<(), BoxError> {
     }
     if !arguments.quick {
         agent::run(arguments, table).await?;
+        session::run(arguments, table).await?;
     }
     Ok(())
 }

@@ -61,8 +61,8 @@ impl Sdk {
     fn command(self) -> Command {
         match self {
             Self::PythonSingle | Self::PythonDual => python("room.py"),
-            Self::NodeSingle | Self::NodeDual => node("room.mjs"),
-            Self::ChromiumSingle | Self::ChromiumDual => node("browser.mjs"),
+            Self::NodeSingle | Self::NodeDual => node("node/room.mjs"),
+            Self::ChromiumSingle | Self::ChromiumDual => node("browser/room.mjs"),
             Self::Go => Command::new(built("ROOMKEY_GO_PEER", "go/peer")),
         }
     }
@@ -94,7 +94,7 @@ pub(crate) fn agents(script: &str) -> Command {
 
 pub(crate) fn node(script: &str) -> Command {
     let mut command = Command::new(std::env::var_os("ROOMKEY_NODE").unwrap_or_else(|| "node".into()));
-    command.arg(scripts().join("node").join(script));
+    command.arg(scripts().join(script));
     command
 }
 
@@ -153,7 +153,8 @@ impl Peer {
         };
         arguments["id"] = json!(id);
         arguments["do"] = json!(what);
-        let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or("one command at a time")?;
+        let mut stdin =
+            self.stdin.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or("one command at a time")?;
         let written = stdin.write_all(format!("{arguments}\n").as_bytes()).await;
         *self.stdin.lock().unwrap_or_else(PoisonError::into_inner) = Some(stdin);
         written?;
