@@ -62,10 +62,11 @@ matrix:
 
 # What each published crate would be made of; a licence is part of it.
 package:
-    for crate in roomkey-token roomkey-source roomkey; do \
+    for crate in roomkey-token roomkey-source roomkey-signal roomkey-rtc roomkey-dev-server roomkey-cli roomkey; do \
         cargo package --list --quiet --allow-dirty -p $crate | tee /dev/stderr | grep -c '^LICENSE-' | grep -qx 2; \
     done
 
-# A longer run of the seeded mutations of what strangers send.
+# A longer run of the seeded mutations of what strangers send: tokens, signalling, descriptions, datagrams.
 fuzz MUTATIONS="2000000":
-    ROOMKEY_MUTATIONS={{MUTATIONS}} cargo test --release -p roomkey-token --test mutation
+    ROOMKEY_MUTATIONS={{MUTATIONS}} cargo test --release -p roomkey-token -p roomkey-signal --test mutation
+    ROOMKEY_MUTATIONS=$(({{MUTATIONS}} / 1000)) cargo test --release -p roomkey-rtc --test peer_connection mutation::
