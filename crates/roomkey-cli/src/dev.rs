@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// One JSON object a line; the first, once it listens, has the URL, a token and its room.
     #[arg(long)]
     json: bool,
+    /// Gives a token for any room to whoever asks, also where it listens beyond loopback.
+    #[arg(long)]
+    token_server: bool,
     /// A demo agent that takes every dispatch no worker takes.
     #[arg(long, value_enum)]
     agent: Option<Agent>,
@@ -90,6 +93,10 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         .with_port(arguments.port)
         .with_media_port(arguments.media_port)
         .with_echo_agent(arguments.agent.is_some());
+    if arguments.token_server {
+        config = config.with_development_token_server(true);
+    }
+    let gives_tokens = arguments.token_server || arguments.bind.is_loopback();
     let has_own_key = arguments.key.is_some();
     if let (Some(key), Some(secret)) = (arguments.key, arguments.secret) {
         config = config.with_key(key, secret);
@@ -102,10 +109,15 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         print(&json!({ "url": url, "token": token, "room": arguments.room }).to_string())?;
     } else {
         let key = if has_own_key { "" } else { "\n  API key devkey, secret secret" };
+        let source = if gives_tokens {
+            let url = url.replacen("ws", "http", 1);
+            format!("  Or a token source, with this as its development token server: {url}\n")
+        } else {
+            String::new()
+        };
         print(&format!(
-            "A LiveKit room for this machine: {url}{key}\n\n  A client needs two lines:\n\n    url = \"{url}\"\n    token = \"{token}\"\n\n  \
-             Or a token source, with this as its development token server: {}\n  Ctrl-C ends it.\n",
-            url.replacen("ws", "http", 1)
+            "A LiveKit room for this machine: {url}{key}\n\n  A client needs two lines:\n\n    url = \"{url}\"\n    token = \
+             \"{token}\"\n\n{source}  Ctrl-C ends it.\n"
         ))?;
     }
     let mut stopped = std::pin::pin!(stop_requested());

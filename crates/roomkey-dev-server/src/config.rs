@@ -24,6 +24,7 @@ pub struct Config {
     pub(crate) max_participants: u32,
     pub(crate) auto_create: bool,
     pub(crate) echo_agent: bool,
+    pub(crate) development_token_server: Option<bool>,
     pub(crate) seed: Option<u64>,
 }
 
@@ -39,6 +40,7 @@ impl Default for Config {
             max_participants: 0,
             auto_create: true,
             echo_agent: false,
+            development_token_server: None,
             seed: None,
         }
     }
@@ -112,6 +114,14 @@ impl Config {
     #[must_use]
     pub fn with_echo_agent(mut self, echo_agent: bool) -> Self {
         self.echo_agent = echo_agent;
+        self
+    }
+
+    /// Whether it is a development token server, which gives a token for any room to whoever asks: on loopback it is, and
+    /// elsewhere it is not, unless this is set.
+    #[must_use]
+    pub fn with_development_token_server(mut self, gives_tokens: bool) -> Self {
+        self.development_token_server = Some(gives_tokens);
         self
     }
 

@@ -7,12 +7,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{DefaultBodyLimit, OriginalUri, State};
+use axum::extract::{DefaultBodyLimit, OriginalUri, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION,
     CONTENT_TYPE,
 };
 use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::middleware::map_request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use roomkey_signal::{ConnectRequest, ConnectRequestError, ParticipantToken, Transport};
@@ -37,13 +38,14 @@ const LONGEST_BODY: usize = 64 * 1024;
 pub(crate) struct Http {
     keys: Arc<Keys>,
     commands: mpsc::Sender<Command>,
-    url: String,
+    /// What its own tokens are for; none where it gives none.
+    url: Option<String>,
     /// Numbers websockets, of clients and workers alike. The demo agent is 0.
     sockets: Arc<AtomicU64>,
 }
 
 impl Http {
-    pub(crate) fn new(keys: Arc<Keys>, commands: mpsc::Sender<Command>, url: String) -> Self {
+    pub(crate) fn new(keys: Arc<Keys>, commands: mpsc::Sender<Command>, url: Option<String>) -> Self {
         Self { keys, commands, url, sockets: Arc::new(AtomicU64::new(1)) }
     }
 
@@ -92,9 +94,31 @@ pub(crate) async fn serve(listener: TcpListener, http: Http) {
         .fallback(|| async { (StatusCode::NOT_FOUND, "404 page not found\n") })
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(http);
+    // Clients whose URL ends with a slash ask for `//rtc`; livekit-server takes it for one.
+    let app = Router::new().fallback_service(app).layer(map_request(single_slashes));
     if let Err(error) = axum::serve(listener, app).await {
         tracing::error!(%error, "no longer listening");
     }
+}
+
+async fn single_slashes(mut request: Request) -> Request {
+    let path = request.uri().path();
+    if path.contains("//") {
+        let mut single = String::with_capacity(path.len());
+        for character in path.chars() {
+            if !(character == '/' && single.ends_with('/')) {
+                single.push(character);
+            }
+        }
+        if let Some(query) = request.uri().query() {
+            single.push('?');
+            single.push_str(query);
+        }
+        if let Ok(uri) = single.parse() {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
 }
 
 /// A request to join, with the claims of the token that came with it.
@@ -229,6 +253,9 @@ async fn preflight() -> impl IntoResponse {
 
 /// The development token server: whoever asks gets a token, with a room and an identity of its own where it names none.
 async fn connection_details(State(http): State<Http>, body: Bytes) -> Response {
+    let Some(url) = http.url else {
+        return (StatusCode::FORBIDDEN, CORS, "this server gives no tokens beyond loopback").into_response();
+    };
     let request = if body.is_empty() { Ok(TokenRequest::default()) } else { serde_json::from_slice(&body) };
     let Ok(request) = request else {
         return (StatusCode::BAD_REQUEST, CORS, "not a request for a token").into_response();
@@ -250,7 +277,7 @@ async fn connection_details(State(http): State<Http>, body: Bytes) -> Response {
     }
     match http.keys.sign(&token, Now::read().wall) {
         Ok(token) => {
-            let mut response = TokenResponse::new(http.url.clone(), token);
+            let mut response = TokenResponse::new(url, token);
             response.room_name = Some(room);
             response.participant_name = Some(request.participant_name);
             let body = serde_json::to_string(&response).expect("strings are JSON");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket};
 use std::sync::Arc;
 
 use roomkey_token::{AccessToken, MintError, SignerError, VideoGrant};
@@ -76,7 +76,8 @@ impl DevServer {
             clients: HashMap::new(),
             workers: HashMap::new(),
         };
-        let http = Http::new(Arc::clone(&keys), commands.clone(), format!("ws://{address}"));
+        let gives_tokens = config.development_token_server.unwrap_or_else(|| config.address.is_loopback());
+        let http = Http::new(Arc::clone(&keys), commands.clone(), gives_tokens.then(|| format!("ws://{address}")));
         let mut tasks = JoinSet::new();
         tasks.spawn(media.run());
         tasks.spawn(http::serve(listener, http));
@@ -135,11 +136,15 @@ fn reachable(address: IpAddr) -> IpAddr {
         return address;
     }
     // Connecting a UDP socket sends nothing; it chooses a route. The destination is reserved for documentation.
-    let probe = StdUdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+    let (loopback, elsewhere): (IpAddr, IpAddr) = match address {
+        IpAddr::V4(_) => (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        IpAddr::V6(_) => (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    };
+    let probe = StdUdpSocket::bind((address, 0)).and_then(|socket| {
+        socket.connect((elsewhere, 9))?;
         socket.local_addr()
     });
-    probe.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+    probe.map_or(loopback, |address| address.ip())
 }
 
 /// Why a server does not start.

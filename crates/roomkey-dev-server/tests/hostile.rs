@@ -148,3 +148,27 @@ async fn who_leaves_is_told_so_and_the_server_says_goodbye_when_it_ends() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_path_with_double_slashes_is_the_path_without() {
+    let server = server().await;
+    let token = server.mint("alice", "lab").unwrap();
+    let path = format!("//rtc/validate?access_token={token}");
+    assert_eq!(get(server.address(), &path, None).await, (200, "success".to_owned()));
+}
+
+#[tokio::test]
+async fn beyond_loopback_tokens_are_given_to_nobody_unless_that_is_asked_for() {
+    for (gives_tokens, status) in [(None, 403), (Some(true), 201)] {
+        let mut config = Config::new()
+            .with_address("0.0.0.0".parse().unwrap())
+            .with_key("mine", "a secret of thirty-two bytes, or more");
+        if let Some(gives_tokens) = gives_tokens {
+            config = config.with_development_token_server(gives_tokens);
+        }
+        let server = DevServer::bind(config).await.unwrap();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], server.address().port()));
+        let (told, _) = support::post(address, "/api/v2/sandbox/connection-details", "{}").await;
+        assert_eq!(told, status);
+    }
+}

@@ -44,7 +44,23 @@ struct Worker {
     sid: String,
     agent_name: String,
     allowed: Option<proto::ParticipantPermission>,
+    /// Jobs for publishers or participants are not made here.
+    takes_rooms: bool,
     is_available: bool,
+}
+
+/// An agent that a room wants and does not have.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    dispatch: RoomAgentDispatch,
+    /// The workers that did not want it.
+    refused_by: BTreeSet<WorkerId>,
+}
+
+impl From<RoomAgentDispatch> for Waiting {
+    fn from(dispatch: RoomAgentDispatch) -> Self {
+        Self { dispatch, refused_by: BTreeSet::new() }
+    }
 }
 
 #[derive(Debug)]
@@ -66,7 +82,7 @@ impl Agents {
 
     fn worker_for(&self, agent_name: &str, except: &BTreeSet<WorkerId>) -> Option<WorkerId> {
         let able = |(id, worker): &(&WorkerId, &Worker)| {
-            worker.agent_name == agent_name && worker.is_available && !except.contains(id)
+            worker.agent_name == agent_name && worker.takes_rooms && worker.is_available && !except.contains(id)
         };
         // The one with the fewest jobs, and of those the first that came.
         let load = |id: &WorkerId| self.jobs.values().filter(|job| job.worker == *id).count();
@@ -141,7 +157,8 @@ impl Sfu {
             sid,
             agent_name: register.agent_name,
             allowed: register.allowed_permissions,
-            is_available: register.r#type == proto::JobType::JtRoom as i32,
+            takes_rooms: register.r#type == proto::JobType::JtRoom as i32,
+            is_available: true,
         };
         self.agents.workers.insert(id, worker);
         self.dispatch_everywhere(now);
@@ -160,21 +177,21 @@ impl Sfu {
             return;
         }
         let mut waiting = Vec::new();
-        for dispatch in std::mem::take(&mut room.dispatches) {
-            if self.agents.worker_for(&dispatch.agent_name, &BTreeSet::new()).is_some() {
-                self.offer_job(id, dispatch, BTreeSet::new(), now);
+        for wanted in std::mem::take(&mut room.dispatches) {
+            if self.agents.worker_for(&wanted.dispatch.agent_name, &wanted.refused_by).is_some() {
+                self.offer_job(id, wanted.dispatch, wanted.refused_by, now);
             } else if self.settings.echo_agent {
-                let agent = dispatch.agent_name.clone();
+                let agent = wanted.dispatch.agent_name.clone();
                 self.in_room(id, now, |room, cx| {
                     room.start_echo(&agent, cx);
                     cx.happened(Event::AgentDispatched { room: room.name().to_owned(), agent });
                 });
             } else {
-                waiting.push(dispatch);
+                waiting.push(wanted);
             }
         }
         if let Some(room) = self.rooms.get_mut(&id) {
-            room.dispatches = waiting;
+            room.dispatches.extend(waiting);
         }
     }
 
@@ -261,12 +278,13 @@ impl Sfu {
         }
     }
 
-    /// The next worker is asked; without one, the room waits.
+    /// The next worker is asked, or else the demo agent comes; without either, the room waits for another worker.
     fn pass_over(&mut self, job: &str, now: Now) {
         let Some(mut job) = self.agents.jobs.remove(job) else { return };
         job.refused_by.insert(job.worker);
-        if self.agents.worker_for(&job.dispatch.agent_name, &job.refused_by).is_some() {
-            self.offer_job(job.room, job.dispatch, job.refused_by, now);
+        if let Some(room) = self.rooms.get_mut(&job.room) {
+            room.dispatches.push(Waiting { dispatch: job.dispatch, refused_by: job.refused_by });
+            self.dispatch_agents(job.room, now);
         }
     }
 

@@ -7,6 +7,8 @@ use std::fmt;
 pub(super) enum Codec {
     Opus,
     Red,
+    Pcmu,
+    Pcma,
     Vp8,
     Vp9,
     H264,
@@ -20,6 +22,8 @@ impl Codec {
         let names = [
             ("opus", Self::Opus),
             ("red", Self::Red),
+            ("pcmu", Self::Pcmu),
+            ("pcma", Self::Pcma),
             ("vp8", Self::Vp8),
             ("vp9", Self::Vp9),
             ("h264", Self::H264),
@@ -29,11 +33,22 @@ impl Codec {
         found.map_or(Self::Other, |(_, codec)| codec)
     }
 
+    /// The ticks of an RTP timestamp in a second.
+    pub(super) fn clock_rate(self) -> u32 {
+        match self {
+            Self::Opus | Self::Red => 48_000,
+            Self::Pcmu | Self::Pcma => 8_000,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 | Self::Other => 90_000,
+        }
+    }
+
     /// LiveKit's name of it in a `TrackInfo`.
     pub(super) fn mime_type(self) -> &'static str {
         match self {
             Self::Opus => "audio/opus",
             Self::Red => "audio/red",
+            Self::Pcmu => "audio/PCMU",
+            Self::Pcma => "audio/PCMA",
             Self::Vp8 => "video/VP8",
             Self::Vp9 => "video/VP9",
             Self::H264 => "video/H264",
@@ -44,11 +59,12 @@ impl Codec {
 }
 
 impl From<roomkey_rtc::Codec> for Codec {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "codecs that are passed on unread")]
     fn from(codec: roomkey_rtc::Codec) -> Self {
         match codec {
             roomkey_rtc::Codec::Opus => Self::Opus,
             roomkey_rtc::Codec::Red => Self::Red,
+            roomkey_rtc::Codec::Pcmu => Self::Pcmu,
+            roomkey_rtc::Codec::Pcma => Self::Pcma,
             roomkey_rtc::Codec::Vp8 => Self::Vp8,
             roomkey_rtc::Codec::Vp9 => Self::Vp9,
             roomkey_rtc::Codec::H264 => Self::H264,

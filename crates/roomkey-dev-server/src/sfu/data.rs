@@ -54,7 +54,7 @@ impl Room {
         };
         let mut for_echo = false;
         for (id, receiver) in &mut self.participants {
-            if from == Some(*id) || !is_for(&receiver.identity, &receiver.sid) || !receiver.permission.can_subscribe {
+            if from == Some(*id) || !is_for(&receiver.identity, &receiver.sid) {
                 continue;
             }
             if self.echo.as_ref().is_some_and(|echo| echo.participant == *id) {

@@ -60,7 +60,6 @@ pub(super) struct Forwarder {
 }
 
 const FIRST_SEQUENCE: u64 = 1_000;
-const VIDEO_CLOCK_RATE: u128 = 90_000;
 /// A publisher that does not answer a request for a key frame is asked again after this.
 const KEYFRAME_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -166,7 +165,8 @@ impl Forwarder {
         self.base = match self.sent {
             None => Numbers { sequence: FIRST_SEQUENCE, timestamp: packet.timestamp },
             Some((last, at)) => {
-                let ticks = now.saturating_duration_since(at).as_micros() * VIDEO_CLOCK_RATE / 1_000_000;
+                let ticks =
+                    now.saturating_duration_since(at).as_micros() * u128::from(packet.codec.clock_rate()) / 1_000_000;
                 let ticks = u32::try_from(ticks.max(1)).unwrap_or(u32::MAX);
                 Numbers { sequence: last.sequence + 1, timestamp: last.timestamp.wrapping_add(ticks) }
             }

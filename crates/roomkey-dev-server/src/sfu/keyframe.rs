@@ -11,7 +11,7 @@ pub(super) fn begins_keyframe(codec: Codec, payload: &[u8]) -> bool {
         Codec::H264 => begins_h264(payload),
         Codec::Vp9 => begins_vp9(payload),
         Codec::Av1 => begins_av1(payload),
-        Codec::Opus | Codec::Red | Codec::Other => true,
+        Codec::Opus | Codec::Red | Codec::Pcmu | Codec::Pcma | Codec::Other => true,
     }
 }
 

@@ -75,6 +75,7 @@ impl Room {
         let Some((_, publication)) = self.publication_mut(id, number) else { return };
         let codec = Codec::from(packet.format.codec());
         publication.layers_heard[layer] = Some(cx.now.instant);
+        publication.has_rids |= rid.is_some();
         if let Some(level) = packet.audio_level {
             publication.levels.observe(level.unsigned_abs());
         }
@@ -150,7 +151,7 @@ impl Room {
     fn request_keyframe(&mut self, id: ParticipantId, publication: PublicationId, layer: Layer) {
         let Some((peer, found)) = self.publication_mut(id, publication) else { return };
         let Some(mid) = found.mid else { return };
-        let rid = if found.is_simulcast() { RIDS[layer].parse().ok() } else { None };
+        let rid = if found.has_rids { RIDS[layer].parse().ok() } else { None };
         peer.connection.request_keyframe(mid, rid);
         self.dirty.insert(id);
     }

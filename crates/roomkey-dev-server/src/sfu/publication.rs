@@ -33,6 +33,8 @@ pub(super) struct Publication {
     pub(super) levels: LevelMeter,
     /// Those to whom it flows.
     pub(super) subscribers: Vec<ParticipantId>,
+    /// Its layers are streams with names of their own (RFC 8851).
+    pub(super) has_rids: bool,
     /// The best layer that anybody wants, as the publisher was told.
     pub(super) quality_told: Option<Option<Layer>>,
     pub(super) wanted_less_since: Option<Instant>,
@@ -89,6 +91,7 @@ impl Publication {
             layers_heard: [None; LAYERS],
             levels: LevelMeter::default(),
             subscribers: Vec::new(),
+            has_rids: false,
             quality_told: None,
             wanted_less_since: None,
         }
@@ -96,11 +99,6 @@ impl Publication {
 
     pub(super) fn is_video(&self) -> bool {
         self.info.r#type == proto::TrackType::Video as i32
-    }
-
-    #[expect(deprecated, reason = "the layers are where older clients read them, too")]
-    pub(super) fn is_simulcast(&self) -> bool {
-        self.info.layers.len() > 1
     }
 
     /// Takes the section that an offer has for it.

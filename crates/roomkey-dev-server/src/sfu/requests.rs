@@ -33,7 +33,10 @@ impl Room {
             Request::UpdateMetadata(update) => self.update_metadata(id, &update, cx),
             Request::UpdateAudioTrack(update) => self.update_audio_features(id, &update, cx),
             Request::Simulate(scenario) => self.simulate(id, scenario.scenario, cx),
-            Request::Leave(_) => self.remove(id, DisconnectReason::ClientInitiated, Announce::Yes, cx),
+            Request::Leave(leave) => {
+                let told = Some(leave.reason()).filter(|reason| *reason != DisconnectReason::UnknownReason);
+                self.remove(id, told.unwrap_or(DisconnectReason::ClientInitiated), Announce::Yes, cx);
+            }
             // Pings are answered by the websocket's task.
             _ => {}
         }
@@ -60,7 +63,8 @@ impl Room {
     fn update_metadata(&mut self, id: ParticipantId, update: &proto::UpdateParticipantMetadata, cx: &mut Context<'_>) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let attributes: usize = update.attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
-        let held: usize = participant.attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let kept = participant.attributes.iter().filter(|(key, _)| !update.attributes.contains_key(*key));
+        let held: usize = kept.map(|(key, value)| key.len() + value.len()).sum();
         let refused = if !participant.permission.can_update_metadata {
             Some((Reason::NotAllowed, "does not have permission to update own metadata"))
         } else if update.name.len() > MAX_NAME

@@ -12,6 +12,7 @@ use proto::signal_response::Message;
 use roomkey_rtc::{Candidate, PeerConnection};
 use roomkey_token::{RoomAgentDispatch, RoomConfiguration};
 
+use super::agents::Waiting;
 use super::echo::Echo;
 use super::joining::{Joining, Refusal};
 use super::participant::{Participant, ParticipantId, Target};
@@ -42,7 +43,7 @@ pub(super) struct Room {
     pub(super) dirty: BTreeSet<ParticipantId>,
     ended_connections: Vec<ConnectionId>,
     /// Agents that the room was made to get.
-    pub(super) dispatches: Vec<RoomAgentDispatch>,
+    pub(super) dispatches: Vec<Waiting>,
     pub(super) echo: Option<Echo>,
     /// Since when nobody but agents is in it.
     pub(super) empty_since: Option<Instant>,
@@ -76,7 +77,8 @@ impl Room {
             enabled_codecs: codecs.map(|mime| codec(mime)).collect(),
             ..Default::default()
         };
-        let dispatches = if config.agents.is_empty() { vec![RoomAgentDispatch::new("")] } else { config.agents };
+        let agents = if config.agents.is_empty() { vec![RoomAgentDispatch::new("")] } else { config.agents };
+        let dispatches = agents.into_iter().map(Waiting::from).collect();
         Self {
             info,
             participants: BTreeMap::new(),
@@ -288,7 +290,9 @@ impl Room {
         let Some(mut participant) = self.participants.remove(&id) else { return };
         self.dirty.remove(&id);
         self.ended_connections.extend(participant.connection);
-        participant.send_leave(reason, Action::Disconnect, cx);
+        // Who lost the way for a while may come back, as somebody new.
+        let is_lost = reason == DisconnectReason::ConnectionTimeout;
+        participant.send_leave(reason, if is_lost { Action::Reconnect } else { Action::Disconnect }, cx);
         participant.state = State::Disconnected;
         participant.version += 1;
         let publications = std::mem::take(&mut participant.publications);

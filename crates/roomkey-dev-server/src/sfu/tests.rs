@@ -8,14 +8,17 @@ use std::time::{Duration, Instant, SystemTime};
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::data_packet::{Kind, Value};
+use proto::server_message::Message as ToWorker;
 use proto::signal_request::Message as Request;
 use proto::signal_response::Message;
+use proto::worker_message::Message as FromWorker;
 use roomkey_rtc::{
     Candidate, ChannelConfig, ChannelId, Codec, Config, IncomingRtp, MediaKind, Msid, OutgoingRtp, Output,
     PeerConnection, SenderId,
 };
 use roomkey_token::{AccessToken, VideoGrant};
 
+use super::agents::WorkerId;
 use super::{ConnectionId, Effect, Joining, Refusal, Settings, Sfu};
 use crate::clock::Now;
 use crate::tokens::Keys;
@@ -67,6 +70,7 @@ impl Client {
 struct World {
     sfu: Sfu,
     now: Now,
+    to_workers: Vec<(WorkerId, ToWorker)>,
     clients: Vec<Client>,
     media_address: SocketAddr,
 }
@@ -90,7 +94,13 @@ impl World {
         change(&mut settings);
         let keys = Keys::new(&[("devkey".to_owned(), "secret".to_owned())], true).unwrap();
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) };
-        Self { sfu: Sfu::new(settings, Arc::new(keys), 7), now, clients: Vec::new(), media_address }
+        Self {
+            sfu: Sfu::new(settings, Arc::new(keys), 7),
+            now,
+            clients: Vec::new(),
+            to_workers: Vec::new(),
+            media_address,
+        }
     }
 
     fn try_join(&mut self, identity: &str, grant: VideoGrant) -> Result<usize, Refusal> {
@@ -189,7 +199,8 @@ impl World {
                 let found = self.clients.iter_mut().find(|client| client.connection == connection);
                 found.unwrap().is_closed = true;
             }
-            Effect::Worker { .. } | Effect::Happened(_) => {}
+            Effect::Worker { worker, message } => self.to_workers.push((worker, message)),
+            Effect::Happened(_) => {}
         }
     }
 
@@ -487,6 +498,104 @@ fn the_demo_agent_joins_and_answers_chat() {
     assert_eq!(String::from_utf8(said).unwrap(), "You said: hello");
     let state = world.clients[alice].updates_of(&agent.identity).last().unwrap().attributes["lk.agent.state"].clone();
     assert_eq!(state, "listening");
+}
+
+impl World {
+    fn register(&mut self, worker: WorkerId, kind: proto::JobType) {
+        let register = proto::RegisterWorkerRequest { r#type: kind as i32, ..Default::default() };
+        self.sfu.handle_worker(worker, FromWorker::Register(register), self.now).unwrap();
+        self.exchange();
+    }
+
+    /// The jobs that a worker was offered and has not answered yet.
+    fn offers(&mut self, worker: WorkerId) -> Vec<String> {
+        let offered = self
+            .to_workers
+            .extract_if(.., |(to, message)| *to == worker && matches!(message, ToWorker::Availability(_)));
+        let id = |message| match message {
+            ToWorker::Availability(request) => request.job.unwrap().id,
+            _ => unreachable!("only offers were taken"),
+        };
+        offered.map(|(_, message)| id(message)).collect()
+    }
+
+    fn answer(&mut self, worker: WorkerId, job_id: &str, available: bool) {
+        let answer = proto::AvailabilityResponse { job_id: job_id.to_owned(), available, ..Default::default() };
+        self.sfu.handle_worker(worker, FromWorker::Availability(answer), self.now).unwrap();
+        self.exchange();
+    }
+}
+
+#[test]
+fn a_job_that_a_worker_refuses_goes_to_the_next_one_and_waits_where_there_is_none() {
+    let mut world = World::new();
+    world.register(1, proto::JobType::JtRoom);
+    world.join("alice");
+    world.exchange();
+    let offered = world.offers(1);
+    world.answer(1, &offered[0], false);
+    world.run(Duration::from_secs(30));
+    assert_eq!(world.offers(1), <[String; 0]>::default(), "it has refused");
+
+    world.register(2, proto::JobType::JtPublisher);
+    assert_eq!(world.offers(2), <[String; 0]>::default(), "it takes no rooms");
+    let load = proto::UpdateWorkerStatus { load: 0.1, ..Default::default() };
+    world.sfu.handle_worker(2, FromWorker::UpdateWorker(load), world.now).unwrap();
+    world.exchange();
+    assert_eq!(world.offers(2), <[String; 0]>::default(), "and none after it has told its load");
+
+    world.register(3, proto::JobType::JtRoom);
+    let offered = world.offers(3);
+    assert_eq!(offered.len(), 1);
+    world.answer(3, &offered[0], true);
+    let assigned =
+        world.to_workers.iter().filter(|(to, message)| *to == 3 && matches!(message, ToWorker::Assignment(_)));
+    assert_eq!(assigned.count(), 1);
+}
+
+#[test]
+fn a_worker_that_does_not_answer_or_goes_away_is_passed_over() {
+    let mut world = World::new();
+    world.register(1, proto::JobType::JtRoom);
+    world.register(2, proto::JobType::JtRoom);
+    world.join("alice");
+    world.exchange();
+    assert_eq!((world.offers(1).len(), world.offers(2).len()), (1, 0));
+    world.run(Duration::from_secs(8));
+    assert_eq!((world.offers(1).len(), world.offers(2).len()), (0, 1));
+    world.sfu.worker_lost(2, world.now);
+    world.exchange();
+    world.register(3, proto::JobType::JtRoom);
+    assert_eq!(world.offers(3).len(), 1);
+}
+
+#[test]
+fn the_demo_agent_comes_where_every_worker_refuses() {
+    let mut world = World::with(|settings| settings.echo_agent = true);
+    world.register(1, proto::JobType::JtRoom);
+    let alice = world.join("alice");
+    world.exchange();
+    let offered = world.offers(1);
+    world.answer(1, &offered[0], false);
+    world.run(Duration::from_secs(1));
+    let is_agent = |info: &proto::ParticipantInfo| info.kind == proto::participant_info::Kind::Agent as i32;
+    let came = world.clients[alice].messages.iter().any(|message| match message {
+        Message::Update(update) => update.participants.iter().any(is_agent),
+        _ => false,
+    });
+    assert!(came);
+}
+
+#[test]
+fn who_may_not_subscribe_gets_data_all_the_same() {
+    let mut world = World::new();
+    let alice = world.join("alice");
+    let mut grant = VideoGrant::join("lab");
+    grant.can_subscribe = Some(false);
+    let deaf = world.try_join("deaf", grant).unwrap();
+    world.run(Duration::from_secs(1));
+    world.send_data(alice, "to everybody", &[]);
+    assert_eq!(world.topics(deaf), [("alice".to_owned(), "to everybody".to_owned())]);
 }
 
 #[test]

@@ -79,15 +79,28 @@ pub(crate) async fn dial(
     }
 }
 
+/// A plain POST of JSON.
+pub(crate) async fn post(address: SocketAddr, path: &str, body: &str) -> (u16, String) {
+    let length = body.len();
+    send(
+        address,
+        &format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"),
+    )
+    .await
+}
+
 /// A plain GET.
 pub(crate) async fn get(address: SocketAddr, path: &str, authorization: Option<&str>) -> (u16, String) {
     ask(address, path, authorization, "connection: close\r\n").await
 }
 
 async fn ask(address: SocketAddr, path: &str, authorization: Option<&str>, headers: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
     let authorization = authorization.map(|it| format!("authorization: {it}\r\n")).unwrap_or_default();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}{authorization}\r\n");
+    send(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}{authorization}\r\n")).await
+}
+
+async fn send(address: SocketAddr, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
