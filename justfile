@@ -21,6 +21,7 @@ interop: interop-build
     tests/interop/setup all
     ROOMKEY_PYTHON=target/interop/python/bin/python target/debug/roomkey-interop
     target/debug/rooms --roomkey target/debug/roomkey
+    target/debug/pion
 
 # The rows of rooms against any server: `just interop-server ws://127.0.0.1:7880 devkey secret`.
 interop-server URL KEY SECRET *ARGS: interop-build
@@ -34,6 +35,20 @@ interop-build:
 # Benchmarks, each beside a peer in the same run; prints the ratios. docs/benchmarks.md has what we saw.
 bench *ARGS:
     cargo bench -p roomkey --all-features --bench token --bench source -- {{ARGS}}
+
+# Joins, leaves, lost and cut connections for a while; says if data came twice, not at all or out of order, or memory grew.
+soak MINUTES="10" SEED="1": release
+    target/release/load soak --roomkey target/release/roomkey --minutes {{MINUTES}} --seed {{SEED}}
+
+# Audio forwarded, joins and idle rooms of roomkey dev, in numbers; `--url URL --pid PID` puts another server beside it.
+load *ARGS: release
+    target/release/load audio --roomkey target/release/roomkey {{ARGS}}
+    target/release/load join --roomkey target/release/roomkey {{ARGS}}
+    target/release/load idle --roomkey target/release/roomkey
+
+[private]
+release:
+    cargo build --quiet --release -p roomkey-interop -p roomkey-cli
 
 # Put right what can be put right by a tool.
 fix:

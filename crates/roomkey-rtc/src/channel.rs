@@ -189,7 +189,13 @@ impl Channels {
     }
 
     /// A stream has opened: one of ours, or one that the other side announced. `None` where that has too many.
-    pub(crate) fn opened(&mut self, stream: str0m::channel::ChannelId, label: &str) -> Option<ChannelId> {
+    /// `config` is what the other side announced of it.
+    pub(crate) fn opened(
+        &mut self,
+        stream: str0m::channel::ChannelId,
+        label: &str,
+        config: Option<&str0m::channel::ChannelConfig>,
+    ) -> Option<ChannelId> {
         if let Some(channel) = self.list.iter_mut().find(|channel| channel.stream == Some(stream)) {
             channel.open = true;
             return Some(channel.id);
@@ -197,7 +203,14 @@ impl Channels {
         if self.list.len() >= self.most {
             return None;
         }
-        let id = self.add(ChannelConfig::new(label));
+        let max_retransmits = match config.map(|config| config.reliability) {
+            Some(Reliability::MaxRetransmits { retransmits }) => Some(retransmits),
+            // A bound on the time is one on how often it is sent again, too.
+            Some(Reliability::MaxPacketLifetime { .. }) => Some(0),
+            Some(Reliability::Reliable) | None => None,
+        };
+        let ordered = config.is_none_or(|config| config.ordered);
+        let id = self.add(ChannelConfig::new(label).with_ordered(ordered).with_max_retransmits(max_retransmits));
         let channel = self.list.last_mut().expect("a channel was just added");
         (channel.stream, channel.open) = (Some(stream), true);
         Some(id)

@@ -421,14 +421,15 @@ impl PeerConnection {
                 let sender = self.senders.in_section(mid)?.id;
                 Some(Event::KeyframeRequested { sender, mid, rid: request.rid.map(Rid) })
             }
-            E::ChannelOpen(stream, label) => match self.channels.opened(stream, &label) {
-                Some(id) => Some(Event::ChannelOpened { id, label }),
-                None => {
+            E::ChannelOpen(stream, label) => {
+                let config = self.rtc.channel(stream).and_then(|channel| channel.config().cloned());
+                let Some(id) = self.channels.opened(stream, &label, config.as_ref()) else {
                     self.rtc.direct_api().close_data_channel(stream);
                     self.tick = true;
-                    None
-                }
-            },
+                    return None;
+                };
+                Some(Event::ChannelOpened { id, label })
+            }
             E::ChannelData(data) => {
                 let id = self.channels.id_of(data.id)?;
                 Some(Event::Data { id, binary: data.binary, bytes: data.data })

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use livekit_protocol as proto;
 use proto::signal_response::Message;
-use roomkey_rtc::{Candidate, MediaKind, Msid};
+use roomkey_rtc::{Candidate, MediaKind, MediaSection, Msid};
 
 use super::Context;
 use super::participant::{Participant, ParticipantId, Target};
@@ -28,6 +28,7 @@ impl Room {
     pub(super) fn handle_offer(&mut self, id: ParticipantId, offer: &proto::SessionDescription, cx: &mut Context<'_>) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let is_single = participant.is_single();
+        let before = sections(participant);
         if is_single {
             assign_sections(participant);
         }
@@ -39,6 +40,8 @@ impl Room {
                 return;
             }
         };
+        let after = sections(participant);
+        participant.required.offered(after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
         self.bind_publications(id, &offer.sdp, cx);
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let mid_to_track_id = mids(participant);
@@ -156,25 +159,55 @@ fn offer(participant: &mut Participant, cx: &mut Context<'_>) {
     send_candidate(participant, Target::Subscriber, &offer, cx);
 }
 
-/// Tells a client with a single connection how many sections are missing; it answers with an offer.
-fn require_sections(participant: &Participant, cx: &mut Context<'_>) {
-    let waiting = |is_video: bool| {
+/// What a client with a single connection was asked for, and has not offered yet.
+#[derive(Debug, Default)]
+pub(super) struct Required {
+    audios: usize,
+    videos: usize,
+    /// It was asked for an offer at all.
+    is_asked: bool,
+}
+
+impl Required {
+    /// An offer came, with so many sections more than before.
+    fn offered(&mut self, audios: usize, videos: usize) {
+        self.audios = self.audios.saturating_sub(audios);
+        self.videos = self.videos.saturating_sub(videos);
+        self.is_asked = false;
+    }
+}
+
+/// Tells a client with a single connection how many sections are missing; it answers with an offer. What it was told
+/// before, and is about to offer, is not asked for again.
+fn require_sections(participant: &mut Participant, cx: &mut Context<'_>) {
+    let missing = |is_video: bool, asked: usize| {
         let waits = |found: &&Subscription| found.sender.is_none() && found.is_video == is_video;
-        participant.subscriptions.iter().filter(waits).count()
+        let waiting = participant.subscriptions.iter().filter(waits).count();
+        let is_free = |section: &MediaSection| section.free && (section.kind == MediaKind::Video) == is_video;
+        let free = participant.publisher.connection.media().filter(is_free).count();
+        (waiting, waiting.saturating_sub(free + asked))
     };
-    let free = |kind: MediaKind| {
-        participant.publisher.connection.media().filter(|section| section.free && section.kind == kind).count()
-    };
-    let (audios, videos) = (waiting(false), waiting(true));
-    if audios + videos == 0 {
+    let required = &participant.required;
+    let ((audios, more_audios), (videos, more_videos)) =
+        (missing(false, required.audios), missing(true, required.videos));
+    if audios + videos == 0 || (required.is_asked && more_audios + more_videos == 0) {
         return;
     }
-    let missing = |waiting: usize, free: usize| u32::try_from(waiting.saturating_sub(free)).unwrap_or(u32::MAX);
-    let requirement = proto::MediaSectionsRequirement {
-        num_audios: missing(audios, free(MediaKind::Audio)),
-        num_videos: missing(videos, free(MediaKind::Video)),
+    participant.required = Required {
+        audios: participant.required.audios + more_audios,
+        videos: participant.required.videos + more_videos,
+        is_asked: true,
     };
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let requirement =
+        proto::MediaSectionsRequirement { num_audios: count(more_audios), num_videos: count(more_videos) };
     participant.send(Message::MediaSectionsRequirement(requirement), cx);
+}
+
+/// How many sections there are, for audio and for video.
+fn sections(participant: &Participant) -> (usize, usize) {
+    let of = |kind| participant.publisher.connection.media().filter(|section| section.kind == kind).count();
+    (of(MediaKind::Audio), of(MediaKind::Video))
 }
 
 /// Gives the sections that a client offered to receive on to what waits for one.

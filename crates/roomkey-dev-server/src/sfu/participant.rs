@@ -8,6 +8,7 @@ use proto::participant_info::State;
 use proto::signal_response::Message;
 use roomkey_token::{Claims, ParticipantClaims};
 
+use super::negotiation::Required;
 use super::peer::Peer;
 use super::publication::Publication;
 use super::subscription::Subscription;
@@ -43,6 +44,8 @@ pub(super) struct Participant {
     capabilities: Vec<i32>,
     pub(super) claims: Claims,
     /// Where its messages go; nothing while the client is away.
+    /// The sections that its client is about to offer.
+    pub(super) required: Required,
     pub(super) connection: Option<ConnectionId>,
     pub(super) joined_at: Instant,
     /// Since when the client's websocket is gone.
@@ -84,6 +87,7 @@ impl Participant {
             client_protocol: joining.client_protocol,
             capabilities: joining.capabilities.clone(),
             claims: joining.claims.clone(),
+            required: Required::default(),
             connection: joining.connection,
             joined_at: cx.now.instant,
             away_since: None,

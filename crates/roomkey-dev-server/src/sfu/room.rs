@@ -15,6 +15,7 @@ use roomkey_token::{RoomAgentDispatch, RoomConfiguration};
 use super::agents::Waiting;
 use super::echo::Echo;
 use super::joining::{Joining, Refusal};
+use super::negotiation::Required;
 use super::participant::{Participant, ParticipantId, Target};
 use super::peer::Peer;
 use super::publication::PublicationId;
@@ -208,6 +209,8 @@ impl Room {
             self.ended_connections.push(old);
         }
         participant.away_since = None;
+        // What it was asked for may have gone down with the websocket.
+        participant.required = Required::default();
         let reconnect = proto::ReconnectResponse {
             server_info: Some(server_info()),
             last_message_seq: participant.last_sequence,

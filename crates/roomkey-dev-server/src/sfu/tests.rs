@@ -34,6 +34,8 @@ struct Client {
     messages: Vec<Message>,
     data: Vec<proto::DataPacket>,
     packets: Vec<IncomingRtp>,
+    /// It has not got round to offering what it was asked for.
+    is_busy: bool,
     is_closed: bool,
 }
 
@@ -54,6 +56,7 @@ impl Client {
             messages: Vec::new(),
             data: Vec::new(),
             packets: Vec::new(),
+            is_busy: false,
             is_closed: false,
         }
     }
@@ -212,7 +215,7 @@ impl World {
                 let candidate = Candidate::from_trickle_json(&trickle.candidate_init).unwrap().unwrap();
                 self.clients[at].rtc.add_remote_candidate(candidate);
             }
-            Message::MediaSectionsRequirement(_) => {
+            Message::MediaSectionsRequirement(_) if !self.clients[at].is_busy => {
                 self.clients[at].rtc.add_receiver(MediaKind::Audio);
                 self.offer(at);
             }
@@ -596,6 +599,25 @@ fn who_may_not_subscribe_gets_data_all_the_same() {
     world.run(Duration::from_secs(1));
     world.send_data(alice, "to everybody", &[]);
     assert_eq!(world.topics(deaf), [("alice".to_owned(), "to everybody".to_owned())]);
+}
+
+#[test]
+fn sections_that_a_client_is_about_to_offer_are_not_asked_for_again() {
+    let mut world = World::new();
+    let listener = world.join("listener");
+    world.run(Duration::from_secs(1));
+    world.clients[listener].is_busy = true;
+    for number in 0..5 {
+        let speaker = world.join(&format!("speaker-{number}"));
+        world.run(Duration::from_secs(1));
+        let sender = world.publish_audio(speaker);
+        world.speak(speaker, sender, 5);
+    }
+    let asked = world.clients[listener].messages.iter().map(|message| match message {
+        Message::MediaSectionsRequirement(requirement) => requirement.num_audios,
+        _ => 0,
+    });
+    assert_eq!(asked.sum::<u32>(), 4, "one for each track but the first, for which there was one");
 }
 
 #[test]
