@@ -120,7 +120,9 @@ impl fmt::Display for Event {
         match self {
             Self::RoomStarted { room } => write!(f, "room {room:?} started"),
             Self::RoomFinished { room } => write!(f, "room {room:?} finished"),
-            Self::ParticipantJoined { room, identity, sdk } => write!(f, "{identity:?} joined {room:?} with {sdk}"),
+            Self::ParticipantJoined { room, identity, sdk } => {
+                write!(f, "{identity:?} joined {room:?} with {}", Plain(sdk))
+            }
             Self::ParticipantActive { room, identity } => write!(f, "{identity:?} is connected to {room:?}"),
             Self::ParticipantResumed { room, identity } => write!(f, "{identity:?} came back to {room:?}"),
             Self::ParticipantLeft { room, identity, reason } => write!(f, "{identity:?} left {room:?}: {reason}"),
@@ -130,7 +132,7 @@ impl fmt::Display for Event {
             Self::TrackUnpublished { room, identity, track } => {
                 write!(f, "{identity:?} no longer publishes {track} in {room:?}")
             }
-            Self::JoinRefused { status, reason } => write!(f, "refused a client: {status}, {reason}"),
+            Self::JoinRefused { status, reason } => write!(f, "refused a client: {status}, {}", Plain(reason)),
             Self::WorkerRegistered { agent } if agent.is_empty() => {
                 f.write_str("an agent worker for every room registered")
             }
@@ -139,6 +141,30 @@ impl fmt::Display for Event {
             Self::WorkerGone { agent } => write!(f, "a worker for agent {agent:?} is gone"),
             Self::AgentDispatched { room, agent } if agent.is_empty() => write!(f, "{room:?} gets an agent"),
             Self::AgentDispatched { room, agent } => write!(f, "{room:?} gets agent {agent:?}"),
+        }
+    }
+}
+
+/// A stranger's text, without what would move a terminal's cursor.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|char| fmt::Write::write_char(f, if char.is_control() { '\u{fffd}' } else { char }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_says_of_itself_is_one_plain_line() {
+        let (room, sdk) = ("lab\n".to_owned(), "js \u{1b}[2J\r\n\u{9b}1m".to_owned());
+        let joined = Event::ParticipantJoined { room, identity: "eve\u{1b}[0m".to_owned(), sdk };
+        let refused = Event::JoinRefused { status: 401, reason: "invalid API key: \u{1b}]0;x\u{7}".to_owned() };
+        for shown in [joined.to_string(), refused.to_string()] {
+            assert!(!shown.contains(char::is_control), "{shown:?}");
         }
     }
 }
