@@ -121,14 +121,19 @@ async fn single_slashes(mut request: Request) -> Request {
     request
 }
 
+/// The token of a request: in its header, or in its query.
+fn token_of(uri: &OriginalUri, headers: &HeaderMap) -> Result<Option<ParticipantToken>, Refusal> {
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    ParticipantToken::of_request(authorization, uri.query()).map_err(Refusal::from)
+}
+
 /// A request to join, with the claims of the token that came with it.
 async fn examine(
     http: &Http,
     uri: &OriginalUri,
     headers: &HeaderMap,
 ) -> Result<(ConnectRequest, roomkey_token::Claims), Refusal> {
-    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = ParticipantToken::of_request(authorization, uri.query()).map_err(Refusal::from)?;
+    let token = token_of(uri, headers)?;
     let claims = http.keys.authenticate_join(token.as_ref().map(ParticipantToken::as_str), Now::read().wall)?;
     let request = ConnectRequest::parse(uri.path(), uri.query()).map_err(Refusal::from)?;
     let describes_itself = !request.parameters.metadata.is_empty() || !request.parameters.attributes.is_empty();
@@ -141,8 +146,7 @@ async fn examine(
 
 /// Tells that the server is there. A token is not needed, and one that is no good is refused all the same.
 async fn root(State(http): State<Http>, uri: OriginalUri, headers: HeaderMap) -> Response {
-    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let judged = ParticipantToken::of_request(authorization, uri.query()).map_err(Refusal::from).and_then(|token| {
+    let judged = token_of(&uri, &headers).and_then(|token| {
         let Some(token) = token else { return Ok(()) };
         http.keys.authenticate(Some(token.as_str()), Now::read().wall).map(drop)
     });
@@ -221,8 +225,7 @@ async fn agent(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let examined = ParticipantToken::of_request(authorization, uri.query()).map_err(Refusal::from).and_then(|token| {
+    let examined = token_of(&uri, &headers).and_then(|token| {
         let claims = http.keys.authenticate(token.as_ref().map(ParticipantToken::as_str), Now::read().wall)?;
         let may = claims.video.is_some_and(|video| video.agent);
         if may { Ok(()) } else { Err(Refusal::new(401, NO_PERMISSIONS)) }

@@ -15,7 +15,7 @@
 //! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # #[allow(clippy::disallowed_methods)]
+//! # #[allow(clippy::disallowed_methods, reason = "an example has to begin at some instant")]
 //! let (now, unix_time) = (Instant::now(), Duration::from_secs(1_800_000_000));
 //!
 //! // The client writes a URL,

@@ -402,18 +402,11 @@ fn a_room_ends_after_the_last_one_left() {
     assert!(world.sfu.names.is_empty() && world.sfu.connections.is_empty());
 }
 
-#[test]
-fn who_loses_the_websocket_comes_back_as_the_same_participant() {
-    let mut world = World::new();
-    let (alice, bob) = (world.join("alice"), world.join("bob"));
-    world.run(Duration::from_secs(1));
-    let Message::Join(join) = world.clients[alice].messages[0].clone() else { panic!("not a join") };
-    world.send_data(alice, "before", &[]);
-    world.sfu.connection_lost(world.clients[alice].connection, world.now);
-    world.run(Duration::from_secs(1));
-    let joining = Joining {
-        connection: Some(99),
-        claims: AccessToken::new("alice").with_video(VideoGrant::join("lab")).claims().clone(),
+/// A client that comes back, on a single connection.
+fn coming_back(connection: ConnectionId, identity: &str, sid: String) -> Joining {
+    Joining {
+        connection: Some(connection),
+        claims: AccessToken::new(identity).with_video(VideoGrant::join("lab")).claims().clone(),
         is_single: true,
         protocol: 16,
         client_protocol: 1,
@@ -424,8 +417,20 @@ fn who_loses_the_websocket_comes_back_as_the_same_participant() {
         attributes: HashMap::new(),
         add_tracks: Vec::new(),
         publisher_offer: None,
-        resumes: Some(join.participant.unwrap().sid),
-    };
+        resumes: Some(sid),
+    }
+}
+
+#[test]
+fn who_loses_the_websocket_comes_back_as_the_same_participant() {
+    let mut world = World::new();
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    let Message::Join(join) = world.clients[alice].messages[0].clone() else { panic!("not a join") };
+    world.send_data(alice, "before", &[]);
+    world.sfu.connection_lost(world.clients[alice].connection, world.now);
+    world.run(Duration::from_secs(1));
+    let joining = coming_back(99, "alice", join.participant.unwrap().sid);
     world.clients[alice].connection = 99;
     world.clients[alice].messages.clear();
     world.sfu.join(joining, world.now).unwrap();
@@ -443,21 +448,8 @@ fn who_was_never_here_cannot_come_back() {
     let mut client = Client::new(5, world.now.instant);
     client.connection = 5;
     world.clients.push(client);
-    let joining = Joining {
-        connection: Some(5),
-        claims: AccessToken::new("ghost").with_video(VideoGrant::join("lab")).claims().clone(),
-        is_single: false,
-        protocol: 16,
-        client_protocol: 1,
-        capabilities: Vec::new(),
-        sdk: String::new(),
-        auto_subscribe: true,
-        metadata: String::new(),
-        attributes: HashMap::new(),
-        add_tracks: Vec::new(),
-        publisher_offer: None,
-        resumes: Some("PA_nobody".to_owned()),
-    };
+    let mut joining = coming_back(5, "ghost", "PA_nobody".to_owned());
+    joining.is_single = false;
     world.sfu.join(joining, world.now).unwrap();
     world.exchange();
     let Message::Leave(leave) = &world.clients[0].messages[0] else { panic!("not a leave") };
