@@ -77,7 +77,7 @@ matrix:
 
 # What each published crate would be made of; a licence is part of it.
 package:
-    for crate in roomkey-token roomkey-source roomkey-signal roomkey-rtc roomkey-dev-server roomkey-cli roomkey; do \
+    for crate in roomkey-token roomkey-source roomkey-signal roomkey-rtc roomkey-room roomkey-session roomkey-dev-server roomkey-cli roomkey; do \
         cargo package --list --quiet --allow-dirty -p $crate | tee /dev/stderr | grep -c '^LICENSE-' | grep -qx 2; \
     done
 

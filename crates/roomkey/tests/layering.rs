@@ -6,11 +6,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate may depend on of ours, tests and examples apart.
-const MAY_DEPEND_ON: [(&str, &[&str]); 8] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 10] = [
     ("roomkey-token", &[]),
     ("roomkey-source", &["roomkey-token"]),
     ("roomkey-signal", &[]),
     ("roomkey-rtc", &[]),
+    ("roomkey-room", &["roomkey-signal", "roomkey-rtc"]),
+    ("roomkey-session", &["roomkey-source", "roomkey-room"]),
     ("roomkey-dev-server", &["roomkey-token", "roomkey-signal", "roomkey-rtc"]),
     ("roomkey", &["roomkey-source", "roomkey-token"]),
     ("roomkey-cli", &["roomkey-dev-server", "roomkey-token"]),
@@ -20,11 +22,13 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 8] = [
 
 /// What a crate may not depend on directly: a runtime or I/O in a core, a second JWT library. What they bring in turn, and
 /// LiveKit's C++, is for deny.toml.
-const BANNED: [(&str, &[&str]); 8] = [
+const BANNED: [(&str, &[&str]); 10] = [
     ("roomkey-token", &["tokio", "tracing", "jsonwebtoken", "livekit-protocol", "livekit-token"]),
     ("roomkey-source", &["ring", "livekit-token-source", "livekit-token"]),
     ("roomkey-signal", &["tokio", "tokio-tungstenite", "reqwest", "livekit-signaling"]),
     ("roomkey-rtc", &["tokio", "livekit-protocol", "str0m-aws-lc-rs"]),
+    ("roomkey-room", &["str0m", "livekit", "libwebrtc", "webrtc-sys", "reqwest"]),
+    ("roomkey-session", &["str0m", "livekit", "libwebrtc", "webrtc-sys", "reqwest"]),
     ("roomkey-dev-server", &["str0m", "livekit", "libwebrtc", "webrtc-sys"]),
     ("roomkey-cli", &["str0m", "livekit", "libwebrtc", "webrtc-sys"]),
     ("roomkey", &["livekit", "libwebrtc", "webrtc-sys"]),

@@ -1,0 +1,88 @@
+//! Whether the room is there.
+
+use std::fmt;
+
+/// Whether a room is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "an application shows each of them")]
+pub enum ConnectionState {
+    /// All is well.
+    Connected,
+    /// The connection broke, and the same stay in the room is being taken up again: participants and tracks stay.
+    Resuming,
+    /// The room is being joined anew: the others are new participants afterwards, own tracks are published again.
+    Restarting,
+    /// The room is over.
+    Disconnected(DisconnectReason),
+}
+
+impl ConnectionState {
+    /// Whether the room is over.
+    pub fn is_disconnected(self) -> bool {
+        matches!(self, Self::Disconnected(_))
+    }
+}
+
+/// Why a stay in a room ended, in the server's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// Nobody said.
+    Unknown,
+    /// The client left.
+    ClientInitiated,
+    /// The same identity came again.
+    DuplicateIdentity,
+    /// The server stops.
+    ServerShutdown,
+    /// Somebody removed the participant.
+    ParticipantRemoved,
+    /// Somebody deleted the room.
+    RoomDeleted,
+    /// The server does not know the session that was to be resumed.
+    StateMismatch,
+    /// Media and data did not come up in time.
+    JoinFailure,
+    /// The room moved to another server.
+    Migration,
+    /// The signalling connection ended, and did not come back.
+    SignalClose,
+    /// The room ended since everybody else left.
+    RoomClosed,
+    /// Who was called did not answer.
+    UserUnavailable,
+    /// Who was called declined.
+    UserRejected,
+    /// The telephone line failed.
+    SipTrunkFailure,
+    /// The connection was silent for too long.
+    ConnectionTimeout,
+    /// Media stopped.
+    MediaFailure,
+    /// The agent failed.
+    AgentError,
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "no reason was given",
+            Self::ClientInitiated => "the client left",
+            Self::DuplicateIdentity => "the same identity joined again",
+            Self::ServerShutdown => "the server stops",
+            Self::ParticipantRemoved => "the participant was removed",
+            Self::RoomDeleted => "the room was deleted",
+            Self::StateMismatch => "the server does not know the session",
+            Self::JoinFailure => "media and data did not come up in time",
+            Self::Migration => "the room moved",
+            Self::SignalClose => "the signalling connection ended",
+            Self::RoomClosed => "the room was closed",
+            Self::UserUnavailable => "the user did not answer",
+            Self::UserRejected => "the user declined",
+            Self::SipTrunkFailure => "the telephone line failed",
+            Self::ConnectionTimeout => "the connection was silent for too long",
+            Self::MediaFailure => "media stopped",
+            Self::AgentError => "the agent failed",
+        })
+    }
+}
