@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use livekit_protocol as proto;
+
 /// Whether a room is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "an application shows each of them")]
@@ -61,6 +63,31 @@ pub enum DisconnectReason {
     MediaFailure,
     /// The agent failed.
     AgentError,
+}
+
+impl DisconnectReason {
+    pub(crate) fn read(reason: i32) -> Self {
+        use proto::DisconnectReason as Wire;
+        match Wire::try_from(reason) {
+            Ok(Wire::ClientInitiated) => Self::ClientInitiated,
+            Ok(Wire::DuplicateIdentity) => Self::DuplicateIdentity,
+            Ok(Wire::ServerShutdown) => Self::ServerShutdown,
+            Ok(Wire::ParticipantRemoved) => Self::ParticipantRemoved,
+            Ok(Wire::RoomDeleted) => Self::RoomDeleted,
+            Ok(Wire::StateMismatch) => Self::StateMismatch,
+            Ok(Wire::JoinFailure) => Self::JoinFailure,
+            Ok(Wire::Migration) => Self::Migration,
+            Ok(Wire::SignalClose) => Self::SignalClose,
+            Ok(Wire::RoomClosed) => Self::RoomClosed,
+            Ok(Wire::UserUnavailable) => Self::UserUnavailable,
+            Ok(Wire::UserRejected) => Self::UserRejected,
+            Ok(Wire::SipTrunkFailure) => Self::SipTrunkFailure,
+            Ok(Wire::ConnectionTimeout) => Self::ConnectionTimeout,
+            Ok(Wire::MediaFailure) => Self::MediaFailure,
+            Ok(Wire::AgentError) => Self::AgentError,
+            Ok(Wire::UnknownReason) | Err(_) => Self::Unknown,
+        }
+    }
 }
 
 impl fmt::Display for DisconnectReason {

@@ -1,13 +1,37 @@
 #![doc = include_str!("../README.md")]
 
+mod clock;
+mod command;
 mod connection_state;
+mod core;
+mod error;
+mod event;
+mod local_participant;
+mod media;
 mod names;
+mod options;
 mod participant;
 mod publication;
+mod read;
+mod remote_track;
+mod room;
+mod room_info;
+mod sockets;
+mod task;
+mod video_settings;
+mod websocket;
 
 pub use connection_state::{ConnectionState, DisconnectReason};
+pub use error::{ConnectError, PublishError, RoomError};
+pub use event::{RoomEvent, RoomEvents, TranscriptionSegment};
+pub use local_participant::{DataPacket, LocalParticipant};
 pub use names::{ParticipantIdentity, ParticipantSid, RoomSid, TrackSid};
+pub use options::{RoomBuilder, RoomOptions};
 pub use participant::{
     ConnectionQuality, Participant, ParticipantKind, ParticipantPermission, ParticipantState, Participants,
 };
 pub use publication::{TrackKind, TrackPublication, TrackSource};
+pub use remote_track::RemoteTrack;
+pub use room::Room;
+pub use room_info::RoomInfo;
+pub use video_settings::{VideoQuality, VideoSettings};

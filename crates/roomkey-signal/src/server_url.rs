@@ -50,6 +50,11 @@ impl ServerUrl {
         Ok(Self(with_scheme(url, "ws")))
     }
 
+    /// The host's name or address.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
     /// The URL of the websocket, without a token: that goes into a header
     /// ([`authorization_header`](crate::ParticipantToken::authorization_header)), or, where there can be none, is
     /// [appended](crate::ParticipantToken::append_to).

@@ -1,0 +1,54 @@
+//! What an application's handles ask of the room's task.
+
+use livekit_protocol as proto;
+use tokio::sync::oneshot;
+
+use crate::core::{LocalTrackId, OwnChange, TrackRequest, TrackSettings};
+use crate::error::{PublishError, RoomError};
+use crate::media::RtpOutlet;
+use crate::names::TrackSid;
+
+pub(crate) enum Command {
+    Publish {
+        id: LocalTrackId,
+        request: Box<TrackRequest>,
+        outlet: Box<dyn RtpOutlet>,
+        reply: oneshot::Sender<Result<TrackSid, PublishError>>,
+    },
+    Unpublish {
+        id: LocalTrackId,
+    },
+    SetMuted {
+        id: LocalTrackId,
+        muted: bool,
+    },
+    SetSubscribed {
+        track: TrackSid,
+        subscribed: bool,
+        reply: oneshot::Sender<Result<(), RoomError>>,
+    },
+    SetTrackSettings {
+        track: TrackSid,
+        settings: TrackSettings,
+    },
+    SetSubscriptionPermission(proto::SubscriptionPermission),
+    RequestKeyframe {
+        track: TrackSid,
+    },
+    ChangeOwn {
+        change: OwnChange,
+        reply: oneshot::Sender<Result<(), RoomError>>,
+    },
+    /// Data that is lost rather than waited for.
+    Lossy(Box<proto::DataPacket>),
+    NetworkChanged,
+    /// Breaks the websocket off, for tests of what happens then.
+    CutWebsocket,
+    Leave,
+}
+
+/// Reliable data, which waits for its turn.
+pub(crate) struct ReliableData {
+    pub(crate) packet: Box<proto::DataPacket>,
+    pub(crate) reply: oneshot::Sender<Result<(), RoomError>>,
+}

@@ -1,0 +1,68 @@
+//! What the core tells the shell, which tells the application.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use livekit_protocol as proto;
+use roomkey_rtc::{IncomingRtp, Rid};
+
+use super::LocalTrackId;
+use crate::connection_state::{ConnectionState, DisconnectReason};
+use crate::error::ConnectError;
+use crate::names::{ParticipantIdentity, TrackSid};
+use crate::participant::Participant;
+use crate::publication::TrackPublication;
+
+type Who = Arc<Participant>;
+type Track = Arc<TrackPublication>;
+
+pub(crate) enum Happened {
+    /// The first join has succeeded.
+    Connected,
+    ConnectFailed(ConnectError),
+    StateChanged(ConnectionState),
+    TokenRefreshed,
+    RoundTripTime(Duration),
+    RoomChanged(Box<proto::Room>),
+    ParticipantConnected(Who),
+    ParticipantActive(Who),
+    ParticipantDisconnected(Who, DisconnectReason),
+    ParticipantMetadataChanged(Who, String),
+    ParticipantNameChanged(Who, String),
+    ParticipantAttributesChanged(Who, HashMap<String, String>),
+    ParticipantPermissionChanged(Who),
+    /// Anything else about it.
+    ParticipantUpdated(Who),
+    TrackPublished(Who, Track),
+    TrackUnpublished(Who, Track),
+    TrackSubscribed(Who, Track),
+    TrackUnsubscribed(Who, Track),
+    TrackSubscriptionFailed(TrackSid),
+    TrackSubscriptionAllowed(Who, Track),
+    TrackStreamStateChanged(Who, Track),
+    TrackMuted(Who, Track),
+    TrackUnmuted(Who, Track),
+    ActiveSpeakersChanged(Vec<Who>),
+    ConnectionQualityChanged(Who),
+    LocalTrackPublished(Track),
+    LocalTrackRepublished(Track, TrackSid),
+    LocalTrackUnpublished(LocalTrackId, Track),
+    /// Somebody receives a track of ours.
+    LocalTrackSubscribed(LocalTrackId, Track),
+    /// The server wants a track of ours muted or not.
+    LocalTrackMuted(LocalTrackId, Track),
+    /// Which layers of a track of ours anybody wants, by quality from low to high.
+    SubscribedQualities(LocalTrackId, [bool; 3]),
+    KeyframeRequested(LocalTrackId, Option<Rid>),
+    Rtp(TrackSid, IncomingRtp),
+    /// A packet of data from somebody: whether it came on the reliable channel, the sender, and what is in it.
+    Packet {
+        is_reliable: bool,
+        sender: ParticipantIdentity,
+        participant: Option<Who>,
+        value: proto::data_packet::Value,
+    },
+    /// More can be sent.
+    DataWritable,
+}

@@ -1,0 +1,304 @@
+//! From a URL and a token to a joined room, for the first time or anew.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use proto::signal_request::Message as Request;
+use roomkey_signal::{ClientEvent, ClientOutput, ConnectParameters, DisconnectCause, HandshakeStep, LeaveAction};
+
+use super::link::{Dial, Join};
+use super::transport::{Role, Transport};
+use super::{Core, DialId, Effect, Happened, Phase, SocketId};
+use crate::connection_state::{ConnectionState, DisconnectReason};
+use crate::error::ConnectError;
+
+/// How long a websocket may take to open, for a join.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a resume: an outage swallows what TCP sends, so that another try is soon better than this one.
+const RESUME_DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between two tries of a join at a server that is out of order.
+const RETRY_WAIT: Duration = Duration::from_millis(500);
+
+impl Core {
+    /// The connections that the endpoint asks for, and sockets for them.
+    pub(super) fn open_transports(&mut self, now: Instant) {
+        self.close_transports();
+        let roles: &[Role] = if self.link.is_single() { &[Role::Single] } else { &[Role::Publisher, Role::Subscriber] };
+        for role in roles {
+            self.last_sockets += 1;
+            let sockets = self.last_sockets;
+            let transport = Transport::new(*role, sockets, now);
+            if *role == Role::Subscriber {
+                self.link.subscriber = Some(transport);
+            } else {
+                self.link.publisher = Some(transport);
+            }
+            self.effects.push_back(Effect::Bind { sockets });
+        }
+        self.link.dial = Dial::Preparing;
+    }
+
+    pub(super) fn close_transports(&mut self) {
+        for transport in [self.link.publisher.take(), self.link.subscriber.take()].into_iter().flatten() {
+            self.effects.push_back(Effect::Unbind { sockets: transport.sockets });
+        }
+    }
+
+    /// Sockets are bound to these addresses.
+    pub(crate) fn handle_bound(&mut self, sockets: SocketId, addresses: Vec<SocketAddr>, now: Instant) {
+        let Some(transport) = self.link.transports_mut().find(|transport| transport.sockets == sockets) else { return };
+        transport.set_addresses(addresses);
+        if self.link.dial == Dial::Preparing && self.link.transports().all(Transport::has_addresses) {
+            self.dial(now);
+        }
+        self.settle(now);
+    }
+
+    /// There is no address to bind to.
+    pub(crate) fn handle_bind_failed(&mut self, error: std::io::Error, now: Instant) {
+        if let Phase::Connecting(_) = self.phase {
+            self.connect_failed(ConnectError::NoAddress(error.into()));
+        } else {
+            // A machine that changes its network has none for a moment.
+            self.attempt_failed(now);
+        }
+        self.settle(now);
+    }
+
+    fn parameters(&self) -> ConnectParameters {
+        let mut parameters = ConnectParameters::new(self.settings.client_info.clone())
+            .with_auto_subscribe(self.settings.auto_subscribe)
+            .with_adaptive_stream(self.settings.adaptive_stream);
+        for (key, value) in &self.settings.attributes {
+            parameters = parameters.with_attribute(key, value);
+        }
+        parameters
+    }
+
+    /// Opens a websocket for a join.
+    fn dial(&mut self, now: Instant) {
+        let mut parameters = self.parameters();
+        if self.link.is_single() {
+            let Some(transport) = &mut self.link.publisher else { return };
+            let offer = match transport.offer_again(now) {
+                Some(again) => Ok(Some(again)),
+                None => transport.offer(now),
+            };
+            match offer {
+                Ok(Some(offer)) => parameters = parameters.with_publisher_offer(offer),
+                Ok(None) => {}
+                Err(error) => return self.connection_failed(&error.to_string(), now),
+            }
+        }
+        let timeout = if matches!(self.phase, Phase::Connecting(_)) { DIAL_TIMEOUT } else { RESUME_DIAL_TIMEOUT };
+        self.dial_with(&parameters, now + timeout);
+    }
+
+    /// Opens a websocket for a resume.
+    pub(super) fn dial_resume(&mut self, reason: proto::ReconnectReason, now: Instant) -> bool {
+        let Some(resume) = self.link.signal.resume(reason) else { return false };
+        self.link.is_resumed = false;
+        let parameters = self.parameters().with_resume(resume);
+        self.dial_with(&parameters, now + RESUME_DIAL_TIMEOUT);
+        true
+    }
+
+    fn dial_with(&mut self, parameters: &ConnectParameters, deadline: Instant) {
+        self.last_dial += 1;
+        self.link.dial = Dial::Dialing(self.last_dial, deadline);
+        let url = self.server_url.connect(self.link.handshake.endpoint(), parameters);
+        let authorization = self.link.signal.token().authorization_header();
+        self.effects.push_back(Effect::Dial { dial: self.last_dial, url, authorization });
+    }
+
+    fn is_current(&self, dial: DialId) -> bool {
+        matches!(self.link.dial, Dial::Dialing(current, _) if current == dial)
+    }
+
+    /// The websocket is open.
+    pub(crate) fn handle_opened(&mut self, dial: DialId, now: Instant) {
+        if self.is_current(dial) {
+            self.link.dial = Dial::Open;
+            self.link.signal.handle_opened(now);
+            self.settle(now);
+        }
+    }
+
+    /// The websocket handshake was answered with this status, or not at all.
+    pub(crate) fn handle_refused(&mut self, dial: DialId, status: Option<u16>, now: Instant) {
+        if !self.is_current(dial) {
+            return;
+        }
+        match self.phase {
+            Phase::Connecting(_) => {
+                let step = self.link.handshake.refused(status);
+                self.take_step(step, now);
+            }
+            Phase::Recovering(_) => match status {
+                // The token is of no more use.
+                Some(401 | 403) => self.over(DisconnectReason::JoinFailure),
+                _ => self.attempt_failed(now),
+            },
+            Phase::Connected | Phase::Leaving | Phase::Over => {}
+        }
+        self.settle(now);
+    }
+
+    /// The validate URL was answered with this status, or not at all.
+    pub(crate) fn handle_validated(&mut self, dial: DialId, status: Option<u16>, now: Instant) {
+        if self.is_current(dial) {
+            let step = self.link.handshake.validated(status);
+            self.take_step(step, now);
+            self.settle(now);
+        }
+    }
+
+    fn take_step(&mut self, step: HandshakeStep, now: Instant) {
+        match step {
+            HandshakeStep::FallBack => self.open_transports(now),
+            HandshakeStep::Validate => {
+                self.last_dial += 1;
+                let url = self.server_url.validate(self.link.handshake.endpoint(), &self.parameters());
+                let authorization = self.link.signal.token().authorization_header();
+                self.link.dial = Dial::Dialing(self.last_dial, now + DIAL_TIMEOUT);
+                self.effects.push_back(Effect::Validate { dial: self.last_dial, url, authorization });
+            }
+            HandshakeStep::Retry => self.link.dial = Dial::Waiting(now + RETRY_WAIT),
+            HandshakeStep::Fail(failure) => self.connect_failed(ConnectError::of_handshake(failure)),
+            _ => self.connect_failed(ConnectError::Unavailable(None)),
+        }
+    }
+
+    pub(super) fn handle_dial_timeout(&mut self, now: Instant) {
+        match self.link.dial {
+            Dial::Waiting(at) if at <= now => self.dial(now),
+            Dial::Dialing(dial, deadline) if deadline <= now => self.handle_refused(dial, None, now),
+            Dial::Waiting(_) | Dial::Dialing(..) | Dial::Idle | Dial::Preparing | Dial::Open => {}
+        }
+    }
+
+    pub(super) fn drain_signal(&mut self, now: Instant) -> bool {
+        let mut has_moved = false;
+        while let Some(output) = self.link.signal.poll_output() {
+            has_moved = true;
+            match output {
+                ClientOutput::Transmit(bytes) => self.effects.push_back(Effect::Send(bytes)),
+                ClientOutput::Close => self.effects.push_back(Effect::CloseWebsocket),
+                ClientOutput::Event(event) => self.handle_signal(event, now),
+            }
+        }
+        has_moved
+    }
+
+    fn handle_signal(&mut self, event: ClientEvent, now: Instant) {
+        match event {
+            ClientEvent::Joined(join) => self.handle_joined(&join, now),
+            ClientEvent::Resumed(_) => self.handle_resumed(now),
+            ClientEvent::Message(message) => self.handle_response(*message, now),
+            ClientEvent::TokenRefreshed => {
+                self.token = self.link.signal.token().clone();
+                self.told.push(Happened::TokenRefreshed);
+            }
+            ClientEvent::RoundTripTime(time) => self.told.push(Happened::RoundTripTime(time)),
+            ClientEvent::LeaveRequested(leave) => match leave.action {
+                LeaveAction::Disconnect => self.over(DisconnectReason::read(leave.reason.into())),
+                LeaveAction::Resume => self.resume(proto::ReconnectReason::RrSignalDisconnected, now),
+                LeaveAction::Reconnect => self.rejoin(DisconnectReason::read(leave.reason.into()), now),
+            },
+            ClientEvent::Disconnected(DisconnectCause::Left) => self.over(DisconnectReason::ClientInitiated),
+            ClientEvent::Disconnected(cause) => self.signal_lost(cause, now),
+            _ => {}
+        }
+    }
+
+    fn signal_lost(&mut self, cause: DisconnectCause, now: Instant) {
+        match self.phase {
+            Phase::Connecting(_) => {
+                let error = if let DisconnectCause::UnexpectedFirstMessage { kind, .. } = cause {
+                    ConnectError::Protocol(format!("its first message is {kind}"))
+                } else {
+                    ConnectError::Unavailable(None)
+                };
+                self.connect_failed(error);
+            }
+            Phase::Connected => self.resume(proto::ReconnectReason::RrSignalDisconnected, now),
+            Phase::Recovering(_) => self.attempt_failed(now),
+            Phase::Leaving => self.over(DisconnectReason::ClientInitiated),
+            Phase::Over => {}
+        }
+    }
+
+    fn handle_joined(&mut self, join: &proto::JoinResponse, now: Instant) {
+        let Some(own) = &join.participant else {
+            return self.connect_failed(ConnectError::Protocol("its join has no participant".to_owned()));
+        };
+        let is_subscriber_primary = join.subscriber_primary && !self.link.is_single();
+        self.link.join = Some(Join { is_subscriber_primary });
+        self.room = join.room.clone().unwrap_or_default();
+        self.told.push(Happened::RoomChanged(Box::new(self.room.clone())));
+        self.members.joined(own, &join.other_participants, &mut self.told);
+        if !self.link.is_single() {
+            // Data has to be sent on this one, so that it is needed in any case.
+            self.negotiate(now);
+        }
+        if let Phase::Recovering(_) = self.phase {
+            self.republish(now);
+            self.packets.restart();
+            self.send_wishes();
+        }
+    }
+
+    /// Offers what has changed on the connection that this client offers on.
+    pub(super) fn negotiate(&mut self, now: Instant) {
+        let Some(transport) = &mut self.link.publisher else { return };
+        match transport.offer(now) {
+            // While it is joined, the answer to the first offer comes before.
+            Ok(Some(offer)) => {
+                if self.link.signal.send(Request::Offer(offer)).is_err()
+                    && let Some(transport) = &mut self.link.publisher
+                {
+                    // No websocket: the resume makes it anew.
+                    transport.want_offer();
+                }
+            }
+            Ok(None) => {}
+            Err(error) => self.connection_failed(&error.to_string(), now),
+        }
+    }
+
+    /// Whether what is waited for is there.
+    pub(super) fn check_ready(&mut self, now: Instant) {
+        match &self.phase {
+            Phase::Connecting(_) if self.link.is_joined() && self.link.is_media_up() => {
+                self.phase = Phase::Connected;
+                self.told.push(Happened::Connected);
+            }
+            Phase::Recovering(recovery) if recovery.is_restart() => {
+                if self.link.is_joined() && self.link.is_media_up() {
+                    for track in self.members.subscriptions_without_media() {
+                        self.members.unsubscribe(&track, &mut self.told);
+                    }
+                    self.recovered(now);
+                }
+            }
+            Phase::Recovering(_) if self.link.is_resumed => {
+                let is_settled = self.link.publisher.as_ref().is_none_or(|publisher| !publisher.awaits_answer());
+                if is_settled
+                    && self.link.transports().all(|transport| !transport.rtc.is_connected() || transport.has_path())
+                    && self.link.is_media_up()
+                {
+                    self.link.signal.set_reconnected();
+                    self.recovered(now);
+                }
+            }
+            Phase::Connecting(_) | Phase::Connected | Phase::Recovering(_) | Phase::Leaving | Phase::Over => {}
+        }
+    }
+
+    fn recovered(&mut self, now: Instant) {
+        self.phase = Phase::Connected;
+        self.publishing.postpone(now);
+        self.told.push(Happened::StateChanged(ConnectionState::Connected));
+    }
+}

@@ -1,0 +1,509 @@
+//! Who is in the room and what they publish, as the server's messages say.
+
+use std::sync::Arc;
+
+use livekit_protocol as proto;
+use roomkey_rtc::Mid;
+
+use super::Happened;
+use crate::connection_state::DisconnectReason;
+use crate::names::{ParticipantIdentity, TrackSid};
+use crate::participant::{Participant, ParticipantState, Participants};
+use crate::publication::TrackPublication;
+use crate::read;
+
+/// Media that has come before its publication was announced waits here, so many at most.
+const MAX_UNCLAIMED: usize = 64;
+
+/// The participants of a room.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    pub(crate) participants: Participants,
+    /// Set by each change.
+    pub(crate) has_changed: bool,
+    /// Which track a section of media carries.
+    media: Vec<Media>,
+    /// Tracks that the application does not want, or wants though the room's default is not to.
+    pub(crate) wishes: Vec<(TrackSid, bool)>,
+    auto_subscribe: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Media {
+    /// On the subscriber connection of two, rather than on the only one.
+    is_subscriber: bool,
+    mid: Mid,
+    track: TrackSid,
+    /// Whether the track's publication is known, and its subscription was told.
+    is_claimed: bool,
+}
+
+impl Members {
+    pub(crate) fn new(auto_subscribe: bool) -> Self {
+        Self { auto_subscribe, ..Self::default() }
+    }
+
+    /// The room was joined. What differs from before a full reconnect is told.
+    pub(crate) fn joined(
+        &mut self,
+        own: &proto::ParticipantInfo,
+        others: &[proto::ParticipantInfo],
+        out: &mut Vec<Happened>,
+    ) {
+        let mut local = read::participant(own);
+        local.is_local = true;
+        if let Some(before) = &self.participants.local {
+            local.publications.clone_from(&before.publications);
+        } else {
+            local.publications.clear();
+        }
+        self.participants.local = Some(Arc::new(local));
+        self.has_changed = true;
+        self.only(others, out);
+    }
+
+    /// Takes a list of all the others: who is not in it has left.
+    pub(crate) fn only(&mut self, others: &[proto::ParticipantInfo], out: &mut Vec<Happened>) {
+        let left: Vec<_> = (self.participants.remote.iter())
+            .filter(|(_, known)| !others.iter().any(|info| known.sid == info.sid.as_str()))
+            .map(|(identity, _)| identity.clone())
+            .collect();
+        for identity in left {
+            self.leave(&identity, DisconnectReason::Unknown, out);
+        }
+        self.update(others, out);
+    }
+
+    /// Takes what the server says of some participants.
+    pub(crate) fn update(&mut self, infos: &[proto::ParticipantInfo], out: &mut Vec<Happened>) {
+        for info in infos {
+            let is_local =
+                self.participants.local.as_ref().is_some_and(|local| local.identity == info.identity.as_str());
+            if is_local {
+                self.update_local(info, out);
+            } else if info.state() == proto::participant_info::State::Disconnected {
+                let identity = ParticipantIdentity::from(&info.identity);
+                // An update about an earlier stay does not end the one that there is.
+                let known = self.participants.remote.get(&identity);
+                if known.is_some_and(|known| known.sid == info.sid.as_str()) {
+                    self.leave(&identity, DisconnectReason::read(info.disconnect_reason), out);
+                }
+            } else {
+                self.update_remote(info, out);
+            }
+        }
+        self.claim(out);
+    }
+
+    fn update_local(&mut self, info: &proto::ParticipantInfo, out: &mut Vec<Happened>) {
+        let Some(local) = &self.participants.local else { return };
+        if local.sid != info.sid.as_str() {
+            return;
+        }
+        let mut update = read::participant(info);
+        update.is_local = true;
+        update.publications.clone_from(&local.publications);
+        carry_over(local, &mut update);
+        let before = Arc::clone(local);
+        self.replace(&before, update, out);
+    }
+
+    fn update_remote(&mut self, info: &proto::ParticipantInfo, out: &mut Vec<Happened>) {
+        let identity = ParticipantIdentity::from(&info.identity);
+        if identity.is_empty() {
+            return;
+        }
+        if self.participants.remote.get(&identity).is_some_and(|known| known.sid != info.sid.as_str()) {
+            // It came again before it was said to have left.
+            self.leave(&identity, DisconnectReason::Unknown, out);
+        }
+        let mut update = read::participant(info);
+        let Some(before) = self.participants.remote.get(&identity).cloned() else {
+            let publications = std::mem::take(&mut update.publications);
+            let new = Arc::new(update);
+            self.participants.remote.insert(identity.clone(), Arc::clone(&new));
+            self.participants.order.push(identity);
+            self.has_changed = true;
+            out.push(Happened::ParticipantConnected(new));
+            for publication in publications {
+                self.publish(&info.identity.as_str().into(), &publication, out);
+            }
+            return;
+        };
+        carry_over(&before, &mut update);
+        let publications = std::mem::replace(&mut update.publications, before.publications.clone());
+        self.replace(&before, update, out);
+        let gone: Vec<_> = (before.publications.iter())
+            .filter(|known| !publications.iter().any(|publication| publication.sid == known.sid))
+            .cloned()
+            .collect();
+        for publication in gone {
+            self.unpublish(&identity, &publication, out);
+        }
+        for publication in publications {
+            self.publish(&identity, &publication, out);
+        }
+    }
+
+    /// Puts a participant in the place of what was known of it, and tells what differs.
+    fn replace(&mut self, before: &Participant, update: Participant, out: &mut Vec<Happened>) {
+        if *before == update {
+            return;
+        }
+        let now = Arc::new(update);
+        self.put(Arc::clone(&now));
+        let told = out.len();
+        if before.state != ParticipantState::Active && now.state == ParticipantState::Active {
+            out.push(Happened::ParticipantActive(Arc::clone(&now)));
+        }
+        if before.metadata != now.metadata {
+            out.push(Happened::ParticipantMetadataChanged(Arc::clone(&now), before.metadata.clone()));
+        }
+        if before.name != now.name {
+            out.push(Happened::ParticipantNameChanged(Arc::clone(&now), before.name.clone()));
+        }
+        if before.attributes != now.attributes {
+            let changed = (now.attributes.iter())
+                .filter(|(key, value)| before.attributes.get(*key) != Some(*value))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .chain(
+                    before
+                        .attributes
+                        .keys()
+                        .filter(|key| !now.attributes.contains_key(*key))
+                        .map(|key| (key.clone(), String::new())),
+                )
+                .collect();
+            out.push(Happened::ParticipantAttributesChanged(Arc::clone(&now), changed));
+        }
+        if before.permission != now.permission {
+            out.push(Happened::ParticipantPermissionChanged(Arc::clone(&now)));
+        }
+        if out.len() == told {
+            out.push(Happened::ParticipantUpdated(now));
+        }
+    }
+
+    fn put(&mut self, participant: Arc<Participant>) {
+        self.has_changed = true;
+        if participant.is_local {
+            self.participants.local = Some(participant);
+        } else {
+            self.participants.remote.insert(participant.identity.clone(), participant);
+        }
+    }
+
+    fn edit(
+        &mut self,
+        identity: &ParticipantIdentity,
+        change: impl FnOnce(&mut Participant),
+    ) -> Option<Arc<Participant>> {
+        let known = self.participants.get(identity)?;
+        let mut participant = Participant::clone(known);
+        change(&mut participant);
+        if participant == **known {
+            return Some(Arc::clone(known));
+        }
+        let participant = Arc::new(participant);
+        self.put(Arc::clone(&participant));
+        Some(participant)
+    }
+
+    fn edit_track(
+        &mut self,
+        sid: &TrackSid,
+        change: impl FnOnce(&mut TrackPublication),
+    ) -> Option<(Arc<Participant>, Arc<TrackPublication>)> {
+        let identity = self.publisher_of(sid)?;
+        let mut edited = None;
+        let participant = self.edit(&identity, |participant| {
+            if let Some(publication) = participant.publications.iter_mut().find(|known| known.sid == *sid) {
+                change(Arc::make_mut(publication));
+                edited = Some(Arc::clone(publication));
+            }
+        })?;
+        Some((participant, edited?))
+    }
+
+    fn publisher_of(&self, sid: &TrackSid) -> Option<ParticipantIdentity> {
+        let mut all = self.participants.local.iter().chain(self.participants.remote.values());
+        all.find(|participant| participant.publication(sid).is_some()).map(|found| found.identity.clone())
+    }
+
+    /// The participant and the publication of this sid.
+    pub(crate) fn track(&self, sid: &TrackSid) -> Option<(Arc<Participant>, Arc<TrackPublication>)> {
+        let identity = self.publisher_of(sid)?;
+        let participant = self.participants.get(&identity)?;
+        Some((Arc::clone(participant), Arc::clone(participant.publication(sid)?)))
+    }
+
+    fn is_wanted(&self, sid: &TrackSid) -> bool {
+        self.wishes.iter().find(|(wished, _)| wished == sid).map_or(self.auto_subscribe, |(_, wanted)| *wanted)
+    }
+
+    fn publish(&mut self, identity: &ParticipantIdentity, publication: &TrackPublication, out: &mut Vec<Happened>) {
+        let Some(participant) = self.participants.get(identity) else { return };
+        match participant.publication(&publication.sid).cloned() {
+            None => {
+                let mut publication = publication.clone();
+                publication.is_desired = self.is_wanted(&publication.sid);
+                let publication = Arc::new(publication);
+                let added = Arc::clone(&publication);
+                let Some(participant) = self.edit(identity, |participant| participant.publications.push(added)) else {
+                    return;
+                };
+                out.push(Happened::TrackPublished(participant, publication));
+            }
+            Some(known) => {
+                let mut update = publication.clone();
+                update.is_desired = known.is_desired;
+                update.is_subscribed = known.is_subscribed;
+                update.is_allowed = known.is_allowed;
+                update.is_paused = known.is_paused;
+                if update == *known {
+                    return;
+                }
+                let is_muted = update.is_muted;
+                let Some((participant, publication)) = self.edit_track(&publication.sid, |known| *known = update)
+                else {
+                    return;
+                };
+                out.push(if known.is_muted == is_muted {
+                    Happened::ParticipantUpdated(participant)
+                } else if is_muted {
+                    Happened::TrackMuted(participant, publication)
+                } else {
+                    Happened::TrackUnmuted(participant, publication)
+                });
+            }
+        }
+    }
+
+    fn unpublish(
+        &mut self,
+        identity: &ParticipantIdentity,
+        publication: &Arc<TrackPublication>,
+        out: &mut Vec<Happened>,
+    ) {
+        self.unsubscribe(&publication.sid, out);
+        let Some((_, last)) = self.track(&publication.sid) else { return };
+        let sid = publication.sid.clone();
+        let Some(participant) =
+            self.edit(identity, |participant| participant.publications.retain(|known| known.sid != sid))
+        else {
+            return;
+        };
+        self.wishes.retain(|(wished, _)| *wished != publication.sid);
+        out.push(Happened::TrackUnpublished(participant, last));
+    }
+
+    fn leave(&mut self, identity: &ParticipantIdentity, reason: DisconnectReason, out: &mut Vec<Happened>) {
+        let Some(participant) = self.participants.remote.get(identity).cloned() else { return };
+        for publication in &participant.publications {
+            self.unpublish(identity, publication, out);
+        }
+        let Some(participant) = self.participants.remote.remove(identity) else { return };
+        self.participants.order.retain(|known| known != identity);
+        self.has_changed = true;
+        let mut participant = Participant::clone(&participant);
+        participant.state = ParticipantState::Disconnected;
+        out.push(Happened::ParticipantDisconnected(Arc::new(participant), reason));
+    }
+
+    /// The server has begun to send a track in a section of media.
+    pub(crate) fn media_added(&mut self, is_subscriber: bool, mid: Mid, track: TrackSid, out: &mut Vec<Happened>) {
+        self.media_removed(is_subscriber, mid, out);
+        if self.media.iter().filter(|media| !media.is_claimed).count() >= MAX_UNCLAIMED {
+            return;
+        }
+        self.media.push(Media { is_subscriber, mid, track, is_claimed: false });
+        self.claim(out);
+    }
+
+    /// The server has ended the track of a section.
+    pub(crate) fn media_removed(&mut self, is_subscriber: bool, mid: Mid, out: &mut Vec<Happened>) {
+        let found = self.media.iter().position(|media| media.mid == mid && media.is_subscriber == is_subscriber);
+        if let Some(index) = found {
+            let media = self.media.remove(index);
+            // The track may have another section by then.
+            if media.is_claimed && !self.media.iter().any(|other| other.track == media.track) {
+                self.unsubscribed(&media.track, out);
+            }
+        }
+    }
+
+    /// All sections are gone, since the connections are: what can still be had comes again in new ones.
+    pub(crate) fn media_lost(&mut self) {
+        self.media.clear();
+    }
+
+    /// Subscriptions that did not come again after a full reconnect.
+    pub(crate) fn subscriptions_without_media(&self) -> Vec<TrackSid> {
+        let publications = self.participants.remote.values().flat_map(|participant| &participant.publications);
+        publications
+            .filter(|publication| publication.is_subscribed)
+            .filter(|publication| !self.media.iter().any(|media| media.track == publication.sid))
+            .map(|publication| publication.sid.clone())
+            .collect()
+    }
+
+    /// The track that a section carries, if it is known whose.
+    pub(crate) fn track_in(&self, is_subscriber: bool, mid: Mid) -> Option<&TrackSid> {
+        let media = self.media.iter().find(|media| media.mid == mid && media.is_subscriber == is_subscriber)?;
+        media.is_claimed.then_some(&media.track)
+    }
+
+    /// Where a track comes in.
+    pub(crate) fn section_of(&self, track: &TrackSid) -> Option<(bool, Mid)> {
+        self.media.iter().find(|media| media.track == *track).map(|media| (media.is_subscriber, media.mid))
+    }
+
+    /// Media whose publication is known by now becomes a subscription.
+    fn claim(&mut self, out: &mut Vec<Happened>) {
+        for index in 0..self.media.len() {
+            if self.media[index].is_claimed {
+                continue;
+            }
+            let sid = self.media[index].track.clone();
+            let is_known = self.track(&sid).is_some_and(|(participant, _)| !participant.is_local);
+            if is_known {
+                self.media[index].is_claimed = true;
+                self.subscribed(&sid, out);
+            }
+        }
+    }
+
+    fn subscribed(&mut self, sid: &TrackSid, out: &mut Vec<Happened>) {
+        let was = self.track(sid).is_some_and(|(_, publication)| publication.is_subscribed);
+        if was {
+            return;
+        }
+        if let Some((participant, publication)) = self.edit_track(sid, |publication| publication.is_subscribed = true) {
+            out.push(Happened::TrackSubscribed(participant, publication));
+        }
+    }
+
+    /// A track ends for this client, whatever its section.
+    pub(crate) fn unsubscribe(&mut self, sid: &TrackSid, out: &mut Vec<Happened>) {
+        self.media.retain(|media| media.track != *sid);
+        self.unsubscribed(sid, out);
+    }
+
+    fn unsubscribed(&mut self, sid: &TrackSid, out: &mut Vec<Happened>) {
+        let was = self.track(sid).is_some_and(|(_, publication)| publication.is_subscribed);
+        if !was {
+            return;
+        }
+        if let Some((participant, publication)) = self.edit_track(sid, |publication| publication.is_subscribed = false)
+        {
+            out.push(Happened::TrackUnsubscribed(participant, publication));
+        }
+    }
+
+    /// The application wants a track, or does not.
+    pub(crate) fn wish(&mut self, sid: &TrackSid, wanted: bool) {
+        self.wishes.retain(|(wished, _)| wished != sid);
+        if wanted != self.auto_subscribe {
+            self.wishes.push((sid.clone(), wanted));
+        }
+        self.edit_track(sid, |publication| publication.is_desired = wanted);
+    }
+
+    pub(crate) fn allow(&mut self, sid: &TrackSid, allowed: bool, out: &mut Vec<Happened>) {
+        if let Some((participant, publication)) = self.edit_track(sid, |publication| publication.is_allowed = allowed) {
+            out.push(Happened::TrackSubscriptionAllowed(participant, publication));
+        }
+    }
+
+    pub(crate) fn pause(&mut self, sid: &TrackSid, paused: bool, out: &mut Vec<Happened>) {
+        if let Some((participant, publication)) = self.edit_track(sid, |publication| publication.is_paused = paused) {
+            out.push(Happened::TrackStreamStateChanged(participant, publication));
+        }
+    }
+
+    /// Who speaks, of those that the server names.
+    pub(crate) fn speakers(&mut self, speakers: &[proto::SpeakerInfo], out: &mut Vec<Happened>) {
+        for speaker in speakers {
+            let Some(identity) = self.identity_of(&speaker.sid) else { continue };
+            let level = if speaker.level.is_finite() { speaker.level.clamp(0.0, 1.0) } else { 0.0 };
+            self.edit(&identity, |participant| {
+                participant.is_speaking = speaker.active;
+                participant.audio_level = if speaker.active { level } else { 0.0 };
+            });
+        }
+        let all = self.participants.local.iter().chain(self.participants.remote.values());
+        let mut speaking: Vec<_> = all.filter(|participant| participant.is_speaking).cloned().collect();
+        speaking.sort_by(|a, b| b.audio_level.total_cmp(&a.audio_level));
+        out.push(Happened::ActiveSpeakersChanged(speaking));
+    }
+
+    pub(crate) fn qualities(&mut self, updates: &[proto::ConnectionQualityInfo], out: &mut Vec<Happened>) {
+        for update in updates {
+            let Some(identity) = self.identity_of(&update.participant_sid) else { continue };
+            let quality = read::quality(update.quality);
+            let before = self.participants.get(&identity).map(|participant| participant.connection_quality);
+            if before == Some(quality) {
+                continue;
+            }
+            if let Some(participant) = self.edit(&identity, |participant| participant.connection_quality = quality) {
+                out.push(Happened::ConnectionQualityChanged(participant));
+            }
+        }
+    }
+
+    fn identity_of(&self, sid: &str) -> Option<ParticipantIdentity> {
+        let mut all = self.participants.local.iter().chain(self.participants.remote.values());
+        all.find(|participant| participant.sid == sid).map(|participant| participant.identity.clone())
+    }
+
+    /// Who sent something, by identity, or by sid where an old server says no identity.
+    pub(crate) fn sender(&self, identity: &str, sid: &str) -> Option<Arc<Participant>> {
+        if !identity.is_empty() {
+            return self.participants.get(&identity.into()).cloned();
+        }
+        self.participants.get(&self.identity_of(sid)?).cloned()
+    }
+
+    /// An own track is published, or known anew under another sid.
+    pub(crate) fn published_locally(
+        &mut self,
+        publication: TrackPublication,
+        instead_of: Option<&TrackSid>,
+    ) -> Option<Arc<TrackPublication>> {
+        let identity = self.participants.local.as_ref()?.identity.clone();
+        let publication = Arc::new(publication);
+        let new = Arc::clone(&publication);
+        self.edit(&identity, |participant| {
+            match participant
+                .publications
+                .iter_mut()
+                .find(|known| Some(&known.sid) == instead_of || known.sid == new.sid)
+            {
+                Some(known) => *known = new,
+                None => participant.publications.push(new),
+            }
+        });
+        Some(publication)
+    }
+
+    pub(crate) fn unpublished_locally(&mut self, sid: &TrackSid) -> Option<Arc<TrackPublication>> {
+        let (participant, publication) = self.track(sid)?;
+        self.edit(&participant.identity, |participant| participant.publications.retain(|known| known.sid != *sid));
+        Some(publication)
+    }
+
+    pub(crate) fn edit_local_track(
+        &mut self,
+        sid: &TrackSid,
+        change: impl FnOnce(&mut TrackPublication),
+    ) -> Option<(Arc<Participant>, Arc<TrackPublication>)> {
+        self.edit_track(sid, change)
+    }
+}
+
+/// What other messages than an update say of a participant.
+fn carry_over(known: &Participant, update: &mut Participant) {
+    update.is_speaking = known.is_speaking;
+    update.audio_level = known.audio_level;
+    update.connection_quality = known.connection_quality;
+}

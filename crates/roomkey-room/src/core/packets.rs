@@ -1,0 +1,171 @@
+//! Packets of data, out and in.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use prost::Message as _;
+use proto::data_packet::Value;
+use roomkey_rtc::{ChannelId, SendDataError};
+
+use super::reliable::{Incoming, Outgoing};
+use super::{Core, Happened};
+use crate::connection_state::DisconnectReason;
+use crate::error::RoomError;
+
+/// The largest packet: what LiveKit's SDKs cap SCTP's messages at.
+pub(crate) const MAX_PACKET: usize = 64_000;
+/// Bytes on their way from which on an application has to wait.
+const BUSY: usize = 1024 * 1024;
+
+/// The packets of a room.
+#[derive(Debug, Default)]
+pub(crate) struct Packets {
+    outgoing: Outgoing,
+    incoming: Incoming,
+    /// Numbered and encoded, not yet handed to the channel.
+    queue: VecDeque<Vec<u8>>,
+    queued: usize,
+    is_busy: bool,
+}
+
+impl Packets {
+    /// Another stay: what has not arrived goes out anew.
+    pub(super) fn restart(&mut self) {
+        self.queue.clear();
+        self.queued = 0;
+        for packet in self.outgoing.restart() {
+            self.push(packet.encode_to_vec());
+        }
+    }
+
+    fn push(&mut self, bytes: Vec<u8>) {
+        self.queued += bytes.len();
+        self.queue.push_back(bytes);
+    }
+
+    pub(super) fn receive_states(&self) -> Vec<proto::DataChannelReceiveState> {
+        self.incoming.states()
+    }
+
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    pub(super) fn end(&mut self, _reason: DisconnectReason, _told: &mut Vec<Happened>) {
+        self.queue.clear();
+        self.queued = 0;
+    }
+}
+
+impl Core {
+    /// Whether reliable data may be sent, or so much is on its way that one has to wait for
+    /// [`Happened::DataWritable`].
+    pub(crate) fn can_send_data(&self) -> bool {
+        !self.packets.is_busy
+    }
+
+    /// Sends a packet of data. A reliable one arrives, once, unless the room ends before; another one may not.
+    ///
+    /// The addressees are the packet's.
+    pub(crate) fn send_packet(
+        &mut self,
+        packet: proto::DataPacket,
+        is_reliable: bool,
+        now: Instant,
+    ) -> Result<(), RoomError> {
+        self.enqueue(packet, is_reliable, now)?;
+        self.settle(now);
+        Ok(())
+    }
+
+    pub(super) fn enqueue(
+        &mut self,
+        mut packet: proto::DataPacket,
+        is_reliable: bool,
+        now: Instant,
+    ) -> Result<(), RoomError> {
+        if self.is_over() {
+            return Err(RoomError::Disconnected);
+        }
+        let local = self.members.participants.local.as_ref();
+        if local.is_some_and(|local| !local.permission.can_publish_data) {
+            return Err(RoomError::NotAllowed);
+        }
+        if packet.encoded_len() + 16 > MAX_PACKET {
+            return Err(RoomError::TooLarge { limit: MAX_PACKET });
+        }
+        let kind = if is_reliable { proto::data_packet::Kind::Reliable } else { proto::data_packet::Kind::Lossy };
+        packet.set_kind(kind);
+        if is_reliable {
+            if let Some(Value::User(user)) = &mut packet.value
+                && user.nonce.is_empty()
+            {
+                // Should it be sent again in another stay, its receiver can tell.
+                user.nonce = self.rng.u128(..).to_be_bytes().to_vec();
+            }
+            let packet = self.packets.outgoing.number(packet);
+            self.packets.push(packet.encode_to_vec());
+            self.packets.is_busy = self.packets.outgoing.kept_bytes() >= BUSY;
+        } else if let Some(transport) = &mut self.link.publisher
+            && let Some(channel) = transport.lossy.filter(|_| transport.is_lossy_open)
+        {
+            // What finds the channel full is lost, as on any network.
+            let _ = transport.rtc.send_data(channel, true, packet.encode_to_vec(), now);
+        }
+        Ok(())
+    }
+
+    /// Hands to the channel what it takes, and forgets what has arrived.
+    pub(super) fn flush_packets(&mut self, now: Instant) {
+        let Some(transport) = &mut self.link.publisher else { return };
+        let Some(channel) = transport.reliable.filter(|_| transport.is_reliable_open) else { return };
+        while let Some(bytes) = self.packets.queue.front() {
+            match transport.rtc.send_data(channel, true, bytes.clone(), now) {
+                Ok(()) => {}
+                Err(SendDataError::TooLarge { .. }) => {
+                    tracing::warn!(bytes = bytes.len(), "the server takes no data of this size, it is dropped");
+                }
+                Err(_) => break,
+            }
+            self.packets.queued -= self.packets.queue.pop_front().map_or(0, |bytes| bytes.len());
+        }
+        let on_their_way = transport.rtc.buffered_amount(channel) + self.packets.queued;
+        self.packets.outgoing.unacknowledged(on_their_way);
+        if self.packets.is_busy && self.packets.outgoing.kept_bytes() < BUSY {
+            self.packets.is_busy = false;
+            self.told.push(Happened::DataWritable);
+        }
+    }
+
+    pub(super) fn handle_packets_timeout(&mut self, _now: Instant) {}
+
+    pub(super) fn handle_data(&mut self, is_subscriber: bool, channel: ChannelId, bytes: &[u8], now: Instant) {
+        let Some(transport) = self.link.transport_mut(is_subscriber) else { return };
+        let is_reliable =
+            Some(channel) == transport.reliable || transport.rtc.channel_label(channel) == Some("_reliable");
+        let packet = match proto::DataPacket::decode(bytes) {
+            Ok(packet) => packet,
+            Err(error) => return tracing::debug!(%error, "a packet of data is passed over"),
+        };
+        if is_reliable && !self.packets.incoming.is_new(&packet.participant_sid, packet.sequence, now) {
+            return;
+        }
+        let Some(value) = packet.value else { return };
+        // Old servers name the sender of user data inside.
+        let (mut identity, mut sid) = (packet.participant_identity, packet.participant_sid);
+        if let Value::User(user) = &value {
+            if !self.packets.incoming.is_new_nonce(&user.nonce) {
+                return;
+            }
+            #[expect(deprecated, reason = "old servers say it nowhere else")]
+            if identity.is_empty() && sid.is_empty() {
+                (identity, sid) = (user.participant_identity.clone(), user.participant_sid.clone());
+            }
+        }
+        let participant = self.members.sender(&identity, &sid);
+        let sender =
+            participant.as_ref().map_or_else(|| identity.as_str().into(), |participant| participant.identity.clone());
+        self.told.push(Happened::Packet { is_reliable, sender, participant, value });
+    }
+}

@@ -1,0 +1,252 @@
+//! Coming back: the same stay taken up again, or the room joined anew.
+
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use proto::signal_request::Message as Request;
+use roomkey_signal::SendErrorKind;
+
+use super::backoff;
+use super::link::{Dial, Link};
+use super::{Core, Effect, Happened, Phase};
+use crate::connection_state::{ConnectionState, DisconnectReason};
+
+/// How long media may take to come back once the server has taken the session up.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long a join anew may take from the websocket to media.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(15);
+/// A session that media does not come back to so often is joined anew.
+const MAX_MEDIA_FAILURES: u32 = 2;
+
+/// What is being tried.
+#[derive(Debug)]
+pub(crate) struct Recovery {
+    kind: Kind,
+    reason: proto::ReconnectReason,
+    attempt: u32,
+    /// When the next attempt begins, or the one under way is given up.
+    next: Next,
+    media_failures: u32,
+    /// New sockets come with the next attempt: the old ones may be of a network that is gone.
+    wants_sockets: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Resume,
+    Restart,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    Begin(Instant),
+    GiveUp(Instant),
+}
+
+impl Recovery {
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        match self.next {
+            Next::Begin(at) | Next::GiveUp(at) => Some(at),
+        }
+    }
+
+    pub(crate) fn is_restart(&self) -> bool {
+        self.kind == Kind::Restart
+    }
+}
+
+impl Core {
+    /// Takes the stay up again over another websocket.
+    pub(super) fn resume(&mut self, reason: proto::ReconnectReason, now: Instant) {
+        self.recover(Kind::Resume, reason, now);
+    }
+
+    /// Joins anew.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.recover(Kind::Restart, proto::ReconnectReason::RrUnknown, now);
+    }
+
+    /// The server wants the client to join anew.
+    pub(super) fn rejoin(&mut self, reason: DisconnectReason, now: Instant) {
+        if let Phase::Connecting(_) = self.phase {
+            self.over(reason);
+        } else {
+            self.restart(now);
+        }
+    }
+
+    /// No more checks of a connection are answered.
+    pub(super) fn path_lost(&mut self, reason: proto::ReconnectReason, now: Instant) {
+        match &mut self.phase {
+            Phase::Connected => {
+                self.recover(Kind::Resume, reason, now);
+                if let Phase::Recovering(recovery) = &mut self.phase {
+                    recovery.wants_sockets = true;
+                }
+            }
+            Phase::Recovering(recovery) => recovery.wants_sockets = true,
+            Phase::Connecting(_) | Phase::Leaving | Phase::Over => {}
+        }
+    }
+
+    /// The machine's network is another one: new sockets, and a resume at once.
+    pub(crate) fn network_changed(&mut self, now: Instant) {
+        match &mut self.phase {
+            Phase::Connected => self.recover(Kind::Resume, proto::ReconnectReason::RrSwitchCandidate, now),
+            Phase::Recovering(recovery) => {
+                (recovery.attempt, recovery.next) = (0, Next::Begin(now));
+            }
+            Phase::Connecting(_) | Phase::Leaving | Phase::Over => return,
+        }
+        if let Phase::Recovering(recovery) = &mut self.phase {
+            recovery.wants_sockets = true;
+        }
+        self.settle(now);
+    }
+
+    fn recover(&mut self, kind: Kind, reason: proto::ReconnectReason, now: Instant) {
+        let (is_first, attempt) = match &self.phase {
+            Phase::Connecting(_) => return self.over(DisconnectReason::JoinFailure),
+            Phase::Connected => (true, 0),
+            Phase::Recovering(recovery) => (recovery.kind != kind, recovery.attempt),
+            Phase::Leaving | Phase::Over => return,
+        };
+        self.phase = Phase::Recovering(Recovery {
+            kind,
+            reason,
+            attempt,
+            next: Next::Begin(now),
+            media_failures: 0,
+            wants_sockets: false,
+        });
+        self.link.is_resumed = false;
+        if is_first {
+            let state = if kind == Kind::Resume { ConnectionState::Resuming } else { ConnectionState::Restarting };
+            self.told.push(Happened::StateChanged(state));
+        }
+    }
+
+    /// The attempt under way has failed; another one follows.
+    pub(super) fn attempt_failed(&mut self, now: Instant) {
+        let max = self.settings.max_reconnect_attempts;
+        let wait = match &self.phase {
+            Phase::Recovering(recovery) => backoff::wait(recovery.attempt + 1, &mut self.rng),
+            Phase::Connecting(_) | Phase::Connected | Phase::Leaving | Phase::Over => return,
+        };
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
+        recovery.attempt += 1;
+        if recovery.attempt >= max {
+            return self.over(DisconnectReason::SignalClose);
+        }
+        recovery.next = Next::Begin(now + wait);
+        self.link.dial = Dial::Idle;
+        self.link.is_resumed = false;
+        self.effects.push_back(Effect::CloseWebsocket);
+    }
+
+    pub(super) fn handle_recovery_timeout(&mut self, now: Instant) {
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
+        match recovery.next {
+            Next::Begin(at) if at <= now => self.attempt(now),
+            Next::GiveUp(at) if at <= now => {
+                recovery.media_failures += 1;
+                recovery.wants_sockets = true;
+                if recovery.kind == Kind::Resume && recovery.media_failures >= MAX_MEDIA_FAILURES {
+                    self.restart(now);
+                } else {
+                    self.attempt_failed(now);
+                }
+            }
+            Next::Begin(_) | Next::GiveUp(_) => {}
+        }
+    }
+
+    fn attempt(&mut self, now: Instant) {
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
+        let (kind, reason) = (recovery.kind, recovery.reason);
+        // A dial that hangs ends by its own time.
+        recovery.next = Next::GiveUp(now + RESTART_TIMEOUT);
+        let wants_sockets = std::mem::take(&mut recovery.wants_sockets);
+        match kind {
+            Kind::Resume => {
+                if wants_sockets {
+                    let all: Vec<_> = self.link.transports().map(|transport| transport.sockets).collect();
+                    self.effects.extend(all.into_iter().map(|sockets| Effect::Bind { sockets }));
+                }
+                if !self.dial_resume(reason, now) {
+                    self.restart(now);
+                }
+            }
+            Kind::Restart => {
+                self.close_transports();
+                self.effects.push_back(Effect::CloseWebsocket);
+                self.members.media_lost();
+                let unix_time = self.unix_time.1 + now.saturating_duration_since(self.unix_time.0);
+                self.link = Link::new(self.token.clone(), self.link.is_single(), now, unix_time);
+                self.open_transports(now);
+            }
+        }
+    }
+
+    /// The server has taken the session up.
+    pub(super) fn handle_resumed(&mut self, now: Instant) {
+        self.link.is_resumed = true;
+        if let Phase::Recovering(recovery) = &mut self.phase {
+            recovery.next = Next::GiveUp(now + RESUME_TIMEOUT);
+        }
+        let sync = self.sync_state();
+        self.request_now(Request::SyncState(sync));
+        // A new path, in any case: the server sees which connection it is that comes back.
+        if let Some(transport) = &mut self.link.publisher {
+            transport.rtc.restart_ice();
+            match transport.offer_again(now) {
+                Some(offer) => {
+                    transport.want_offer();
+                    self.request_now(Request::Offer(offer));
+                }
+                None => self.negotiate(now),
+            }
+        }
+    }
+
+    /// Sends what belongs to the resume itself. Without a websocket it is of no use.
+    fn request_now(&mut self, request: Request) {
+        if let Err(error) = self.link.signal.send(request) {
+            debug_assert!(error.why != SendErrorKind::QueueFull);
+            tracing::debug!(%error, "a resume broke off");
+        }
+    }
+
+    fn sync_state(&self) -> proto::SyncState {
+        let remote = if self.link.is_single() { &self.link.publisher } else { &self.link.subscriber };
+        let (answer, offer) = match remote {
+            Some(transport) if transport.is_subscriber() => {
+                (transport.last_local.clone(), transport.last_remote.clone())
+            }
+            Some(transport) => (transport.last_remote.clone(), transport.last_local.clone()),
+            None => (None, None),
+        };
+        let publisher = self.link.publisher.as_ref();
+        let channels = [
+            ("_reliable", publisher.and_then(|transport| transport.reliable)),
+            ("_lossy", publisher.and_then(|transport| transport.lossy)),
+        ];
+        let data_channels = (channels.iter())
+            .filter(|(_, channel)| channel.is_some())
+            .map(|(label, _)| proto::DataChannelInfo {
+                label: (*label).to_owned(),
+                id: 0,
+                target: proto::SignalTarget::Publisher.into(),
+            })
+            .collect();
+        proto::SyncState {
+            answer,
+            offer,
+            subscription: Some(self.wishes()),
+            publish_tracks: self.publishing.responses(),
+            data_channels,
+            datachannel_receive_states: self.packets.receive_states(),
+            ..Default::default()
+        }
+    }
+}

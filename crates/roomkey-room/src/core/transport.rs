@@ -1,0 +1,253 @@
+//! One peer connection of the room, with its sockets' addresses and its offers.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use roomkey_rtc::{
+    Candidate, ChannelConfig, ChannelId, Config, Event, IceState, MediaKind, NegotiationError, Output, PeerConnection,
+    Transmit,
+};
+
+/// The sockets of one connection, as the shell knows them.
+pub(crate) type SocketId = u64;
+
+/// How long the server has for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Places for tracks that the first offer of a single connection has: as many as LiveKit's SDKs offer.
+const FIRST_RECEIVERS: usize = 3;
+
+/// Waiting candidates of a server that has not described itself yet.
+const MAX_EARLY_CANDIDATES: usize = 32;
+
+/// Bytes that wait in a data channel before it takes no more.
+const DATA_QUEUE: usize = 4 * 1024 * 1024;
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything: there is no other.
+    Single,
+    /// What this client sends; it makes the offers.
+    Publisher,
+    /// What the server sends; the server makes the offers.
+    Subscriber,
+}
+
+#[derive(Debug)]
+pub(crate) struct Transport {
+    pub(crate) role: Role,
+    pub(crate) sockets: SocketId,
+    pub(crate) rtc: PeerConnection,
+    addresses: Vec<SocketAddr>,
+    pub(crate) reliable: Option<ChannelId>,
+    pub(crate) lossy: Option<ChannelId>,
+    pub(crate) is_reliable_open: bool,
+    pub(crate) is_lossy_open: bool,
+    pub(crate) ice: IceState,
+    last_offer: u32,
+    wants_offer: bool,
+    answer_deadline: Option<Instant>,
+    /// Candidates that came before a description that they belong to.
+    early: Vec<Candidate>,
+    is_described: bool,
+    pub(crate) timeout: Instant,
+    pub(crate) is_closed: bool,
+    /// What the server said last, for a sync state.
+    pub(crate) last_remote: Option<proto::SessionDescription>,
+    pub(crate) last_local: Option<proto::SessionDescription>,
+}
+
+impl Transport {
+    pub(crate) fn new(role: Role, sockets: SocketId, now: Instant) -> Self {
+        let config = Config::new().with_data_queue_limit(DATA_QUEUE).with_eager_ice(role != Role::Subscriber);
+        let mut rtc = PeerConnection::new(&config, now);
+        let (mut reliable, mut lossy) = (None, None);
+        if role != Role::Subscriber {
+            reliable = Some(rtc.open_channel(ChannelConfig::new("_reliable")));
+            let config = ChannelConfig::new("_lossy").with_ordered(false).with_max_retransmits(Some(0));
+            lossy = Some(rtc.open_channel(config));
+        }
+        if role == Role::Single {
+            for _ in 0..FIRST_RECEIVERS {
+                rtc.add_receiver(MediaKind::Audio);
+            }
+            for _ in 0..FIRST_RECEIVERS {
+                rtc.add_receiver(MediaKind::Video);
+            }
+        }
+        Self {
+            role,
+            sockets,
+            rtc,
+            addresses: Vec::new(),
+            reliable,
+            lossy,
+            is_reliable_open: false,
+            is_lossy_open: false,
+            ice: IceState::New,
+            last_offer: 0,
+            wants_offer: false,
+            answer_deadline: None,
+            early: Vec::new(),
+            is_described: false,
+            timeout: now,
+            is_closed: false,
+            last_remote: None,
+            last_local: None,
+        }
+    }
+
+    pub(crate) fn is_subscriber(&self) -> bool {
+        self.role == Role::Subscriber
+    }
+
+    /// The sockets are bound here.
+    pub(crate) fn set_addresses(&mut self, addresses: Vec<SocketAddr>) {
+        for gone in self.addresses.iter().filter(|before| !addresses.contains(before)) {
+            if let Ok(candidate) = Candidate::host_udp(*gone) {
+                self.rtc.remove_local_candidate(&candidate);
+            }
+        }
+        for address in addresses.iter().filter(|new| !self.addresses.contains(new)) {
+            if let Ok(candidate) = Candidate::host_udp(*address) {
+                self.rtc.add_local_candidate(candidate);
+            }
+        }
+        self.addresses = addresses;
+    }
+
+    pub(crate) fn has_addresses(&self) -> bool {
+        !self.addresses.is_empty()
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.rtc.is_connected() && self.has_path()
+    }
+
+    pub(crate) fn has_path(&self) -> bool {
+        matches!(self.ice, IceState::Connected | IceState::Completed)
+    }
+
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.rtc.has_pending_offer()
+    }
+
+    /// An offer of all that has changed, or a note that one is due once the last is answered.
+    pub(crate) fn offer(&mut self, now: Instant) -> Result<Option<proto::SessionDescription>, NegotiationError> {
+        if self.rtc.has_pending_offer() {
+            self.wants_offer = true;
+            return Ok(None);
+        }
+        let Some(sdp) = self.rtc.create_offer(now)? else { return Ok(None) };
+        self.answer_deadline = Some(now + ANSWER_TIMEOUT);
+        Ok(Some(self.describe("offer", sdp)))
+    }
+
+    /// The offer that was not answered, for a websocket that is a new one.
+    pub(crate) fn offer_again(&mut self, now: Instant) -> Option<proto::SessionDescription> {
+        let sdp = self.rtc.pending_offer()?.to_owned();
+        self.answer_deadline = Some(now + ANSWER_TIMEOUT);
+        Some(self.describe("offer", sdp))
+    }
+
+    fn describe(&mut self, kind: &str, sdp: String) -> proto::SessionDescription {
+        self.last_offer += 1;
+        let description =
+            proto::SessionDescription { r#type: kind.to_owned(), sdp, id: self.last_offer, ..Default::default() };
+        self.last_local = Some(description.clone());
+        description
+    }
+
+    /// Takes an answer; says whether it was the one that was waited for.
+    pub(crate) fn accept_answer(
+        &mut self,
+        answer: proto::SessionDescription,
+        now: Instant,
+    ) -> Result<bool, NegotiationError> {
+        // The answer to an offer that went down with a websocket is of no use.
+        if !self.rtc.has_pending_offer() || (answer.id != 0 && answer.id != self.last_offer) {
+            return Ok(false);
+        }
+        self.rtc.accept_answer(&answer.sdp, now)?;
+        self.answer_deadline = None;
+        self.last_remote = Some(answer);
+        self.described();
+        Ok(true)
+    }
+
+    /// Whether an offer was put off until this answer.
+    pub(crate) fn take_wanted_offer(&mut self) -> bool {
+        std::mem::take(&mut self.wants_offer)
+    }
+
+    pub(crate) fn want_offer(&mut self) {
+        self.wants_offer = true;
+    }
+
+    pub(crate) fn accept_offer(
+        &mut self,
+        offer: proto::SessionDescription,
+        now: Instant,
+    ) -> Result<proto::SessionDescription, NegotiationError> {
+        let sdp = self.rtc.accept_offer(&offer.sdp, now)?;
+        let answer = proto::SessionDescription { r#type: "answer".to_owned(), sdp, id: offer.id, ..Default::default() };
+        self.last_remote = Some(offer);
+        self.last_local = Some(answer.clone());
+        self.described();
+        Ok(answer)
+    }
+
+    fn described(&mut self) {
+        self.is_described = true;
+        for candidate in std::mem::take(&mut self.early) {
+            self.rtc.add_remote_candidate(candidate);
+        }
+    }
+
+    pub(crate) fn add_remote_candidate(&mut self, candidate: Candidate) {
+        if self.is_described {
+            self.rtc.add_remote_candidate(candidate);
+        } else if self.early.len() < MAX_EARLY_CANDIDATES {
+            self.early.push(candidate);
+        }
+    }
+
+    /// Whether the server has not answered an offer for too long.
+    pub(crate) fn is_answer_overdue(&self, now: Instant) -> bool {
+        self.answer_deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "events that change nothing here")]
+    pub(crate) fn poll(&mut self) -> Result<Event, Polled> {
+        match self.rtc.poll() {
+            Output::Transmit(transmit) => Err(Polled::Transmit(transmit)),
+            Output::Event(event) => {
+                match &event {
+                    Event::IceStateChanged(state) => self.ice = *state,
+                    Event::Closed => self.is_closed = true,
+                    Event::ChannelOpened { id, .. } if Some(*id) == self.reliable => self.is_reliable_open = true,
+                    Event::ChannelOpened { id, .. } if Some(*id) == self.lossy => self.is_lossy_open = true,
+                    _ => {}
+                }
+                Ok(event)
+            }
+            Output::Timeout(at) => {
+                self.timeout = at;
+                Err(Polled::Idle)
+            }
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        self.answer_deadline.map_or(self.timeout, |deadline| deadline.min(self.timeout))
+    }
+}
+
+/// What a connection says besides events.
+#[derive(Debug)]
+pub(crate) enum Polled {
+    Transmit(Transmit),
+    Idle,
+}

@@ -1,0 +1,142 @@
+//! This client in the room: what it sends.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use livekit_protocol as proto;
+use proto::data_packet::Value;
+use tokio::sync::oneshot;
+
+use crate::command::{Command, ReliableData};
+use crate::core::OwnChange;
+use crate::error::RoomError;
+use crate::names::ParticipantIdentity;
+use crate::participant::Participant;
+use crate::room::Shared;
+
+/// This client: a handle to publish and send with. It keeps the room, as the room's own handle does.
+#[derive(Clone)]
+pub struct LocalParticipant {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// A message for others in the room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct DataPacket {
+    payload: Vec<u8>,
+    topic: Option<String>,
+    is_reliable: bool,
+    destination_identities: Vec<ParticipantIdentity>,
+}
+
+impl DataPacket {
+    /// A reliable message for everybody.
+    pub fn new(payload: impl Into<Vec<u8>>) -> Self {
+        Self { payload: payload.into(), topic: None, is_reliable: true, destination_identities: Vec::new() }
+    }
+
+    /// Whether it is sent until it arrives, in order; on by default. Else it is sent once, at once.
+    pub fn reliable(self, is_reliable: bool) -> Self {
+        Self { is_reliable, ..self }
+    }
+
+    /// What it is about.
+    pub fn topic(self, topic: impl Into<String>) -> Self {
+        Self { topic: Some(topic.into()), ..self }
+    }
+
+    /// For somebody alone; can be called again for more.
+    pub fn to(mut self, identity: impl Into<ParticipantIdentity>) -> Self {
+        self.destination_identities.push(identity.into());
+        self
+    }
+}
+
+impl LocalParticipant {
+    /// What is known of this client now.
+    pub fn info(&self) -> Arc<Participant> {
+        self.shared.participants.borrow().local.clone().unwrap_or_else(|| Arc::new(Participant::new("", "")))
+    }
+
+    /// Who this client is.
+    pub fn identity(&self) -> ParticipantIdentity {
+        self.info().identity.clone()
+    }
+
+    /// Sends a message of at most 64,000 bytes; LiveKit recommends 15,000 and less, and a stream for what is larger.
+    ///
+    /// A reliable one waits while too much is on its way, and during a reconnect until the room is back. When this
+    /// returns, it will arrive, once and in order, unless the room ends before. Dropping the future while it waits sends
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError::Disconnected`], [`RoomError::NotAllowed`], [`RoomError::TooLarge`].
+    pub async fn publish_data(&self, packet: DataPacket) -> Result<(), RoomError> {
+        let DataPacket { payload, topic, is_reliable, destination_identities } = packet;
+        let packet = proto::DataPacket {
+            destination_identities: destination_identities.into_iter().map(String::from).collect(),
+            value: Some(Value::User(proto::UserPacket { payload, topic, ..Default::default() })),
+            ..Default::default()
+        };
+        if is_reliable {
+            return self.shared.send(packet).await;
+        }
+        self.shared.command(Command::Lossy(Box::new(packet)))
+    }
+
+    /// Changes this client's metadata.
+    ///
+    /// Returns when the change has come back from the server. Dropping the future does not undo it.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError::NotAllowed`] unless the token has `canUpdateOwnMetadata`, [`RoomError::Timeout`] after 5 s,
+    /// [`RoomError::Refused`], [`RoomError::Disconnected`].
+    pub async fn set_metadata(&self, metadata: impl Into<String>) -> Result<(), RoomError> {
+        self.change(OwnChange { metadata: Some(metadata.into()), ..OwnChange::default() }).await
+    }
+
+    /// Changes this client's name. For the rest see [`set_metadata`](Self::set_metadata).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn set_name(&self, name: impl Into<String>) -> Result<(), RoomError> {
+        self.change(OwnChange { name: Some(name.into()), ..OwnChange::default() }).await
+    }
+
+    /// Changes attributes of this client; those that are not named stay, an empty value takes one away. For the rest see
+    /// [`set_metadata`](Self::set_metadata).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn set_attributes(&self, attributes: HashMap<String, String>) -> Result<(), RoomError> {
+        self.change(OwnChange { attributes, ..OwnChange::default() }).await
+    }
+
+    async fn change(&self, change: OwnChange) -> Result<(), RoomError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.command(Command::ChangeOwn { change, reply })?;
+        answer.await.map_err(|_| RoomError::Disconnected)?
+    }
+}
+
+impl Shared {
+    /// Sends a packet reliably.
+    pub(crate) async fn send(&self, packet: proto::DataPacket) -> Result<(), RoomError> {
+        let (reply, answer) = oneshot::channel();
+        let data = ReliableData { packet: Box::new(packet), reply };
+        self.data.send(data).await.map_err(|_| RoomError::Disconnected)?;
+        answer.await.map_err(|_| RoomError::Disconnected)?
+    }
+}
+
+impl fmt::Debug for LocalParticipant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalParticipant").field("identity", &self.identity()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,140 @@
+//! How a room is joined.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use livekit_protocol as proto;
+use rustls::ClientConfig;
+
+use crate::core::Settings;
+use crate::error::ConnectError;
+use crate::room::Room;
+
+/// The protocol that is spoken: what livekit-server 1.13.5 and its clients of that time speak.
+const PROTOCOL: i32 = 17;
+/// Streams in one packet, and RPC over streams.
+const CLIENT_PROTOCOL: i32 = 2;
+
+/// How a room is joined. Made by [`Room::builder`].
+#[derive(Clone)]
+#[must_use]
+pub struct RoomBuilder {
+    auto_subscribe: bool,
+    adaptive_stream: bool,
+    single_peer_connection: bool,
+    connect_timeout: Duration,
+    max_reconnect_attempts: u32,
+    attributes: HashMap<String, String>,
+    pub(crate) local_addresses: Option<Vec<IpAddr>>,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+}
+
+/// Options of the official SDK by another name.
+pub type RoomOptions = RoomBuilder;
+
+impl Default for RoomBuilder {
+    fn default() -> Self {
+        Self {
+            auto_subscribe: true,
+            adaptive_stream: false,
+            single_peer_connection: true,
+            connect_timeout: Duration::from_secs(20),
+            max_reconnect_attempts: 20,
+            attributes: HashMap::new(),
+            local_addresses: None,
+            tls: None,
+        }
+    }
+}
+
+impl fmt::Debug for RoomBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomBuilder")
+            .field("auto_subscribe", &self.auto_subscribe)
+            .field("single_peer_connection", &self.single_peer_connection)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RoomBuilder {
+    /// Whether to receive each track that somebody publishes; on by default. Else those that
+    /// [`Room::set_subscribed`] names.
+    pub fn auto_subscribe(self, auto_subscribe: bool) -> Self {
+        Self { auto_subscribe, ..self }
+    }
+
+    /// Whether the server is told that this client says which size of a video it wants; off by default.
+    pub fn adaptive_stream(self, adaptive_stream: bool) -> Self {
+        Self { adaptive_stream, ..self }
+    }
+
+    /// Whether to use one peer connection where the server can; on by default. A server that can't gets two.
+    pub fn single_peer_connection(self, single_peer_connection: bool) -> Self {
+        Self { single_peer_connection, ..self }
+    }
+
+    /// How long a join may take, from the first packet until media can flow; 20 s by default.
+    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self }
+    }
+
+    /// How often it is tried to come back to the room before it is over; 20 by default, which is about a minute. The first
+    /// twelve tries are at most a second apart, the others up to seven.
+    pub fn max_reconnect_attempts(self, max_reconnect_attempts: u32) -> Self {
+        Self { max_reconnect_attempts, ..self }
+    }
+
+    /// Adds an attribute of this participant, which stands in for that of the token. The token has to allow it
+    /// (`canUpdateOwnMetadata`).
+    pub fn attribute(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.insert(key.into(), value.into());
+        self
+    }
+
+    /// The addresses of this machine to receive media on. By default those of all interfaces, or loopback alone if the
+    /// server's URL is of loopback.
+    pub fn local_addresses(self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self { local_addresses: Some(addresses.into_iter().collect()), ..self }
+    }
+
+    /// TLS for `wss`; by default rustls on ring with the certificates that the system trusts.
+    pub fn tls_config(self, tls: Arc<ClientConfig>) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// Joins the room that the token names. Media can flow when this returns.
+    ///
+    /// Dropping the future gives the join up; the server is told if it has been joined by then.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]; a token that is not accepted is tried once, a server that is out of order four times.
+    pub async fn connect(&self, server_url: &str, participant_token: &str) -> Result<Room, ConnectError> {
+        Room::join(self, server_url, participant_token).await
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        let mut client_info = proto::ClientInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: PROTOCOL,
+            client_protocol: CLIENT_PROTOCOL,
+            os: std::env::consts::OS.to_owned(),
+            other_sdks: "roomkey".to_owned(),
+            ..Default::default()
+        };
+        client_info.set_sdk(proto::client_info::Sdk::Rust);
+        client_info.push_capabilities(proto::client_info::Capability::CapCompressionDeflateRaw);
+        Settings {
+            client_info,
+            auto_subscribe: self.auto_subscribe,
+            adaptive_stream: self.adaptive_stream,
+            single_connection: self.single_peer_connection,
+            attributes: self.attributes.clone(),
+            connect_timeout: self.connect_timeout,
+            max_reconnect_attempts: self.max_reconnect_attempts,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The room, as an application holds it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use livekit_protocol as proto;
+use roomkey_signal::{ParticipantToken, ServerUrl};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock;
+use crate::command::{Command, ReliableData};
+use crate::connection_state::ConnectionState;
+use crate::core::{Core, TrackSettings};
+use crate::error::{ConnectError, RoomError};
+use crate::event::{Broadcast, RoomEvents};
+use crate::local_participant::LocalParticipant;
+use crate::media::Sinks;
+use crate::names::{ParticipantIdentity, TrackSid};
+use crate::options::RoomBuilder;
+use crate::participant::{Participant, Participants};
+use crate::publication::TrackSource;
+use crate::remote_track::RemoteTrack;
+use crate::room_info::RoomInfo;
+use crate::task::{Io, Task};
+use crate::video_settings::VideoSettings;
+
+/// A room that has been joined: a cheap handle. When the last one is dropped, the room is left.
+///
+/// One task does the work; handles send it what they want and read snapshots that it makes. It needs a tokio runtime
+/// with time and network.
+#[derive(Clone)]
+pub struct Room {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) data: mpsc::Sender<ReliableData>,
+    events: Arc<Broadcast>,
+    sinks: Arc<Sinks>,
+    state: watch::Receiver<ConnectionState>,
+    pub(crate) participants: watch::Receiver<Arc<Participants>>,
+    info: watch::Receiver<Arc<RoomInfo>>,
+    last_track: AtomicU64,
+}
+
+/// Messages that wait for their turn.
+const DATA_QUEUE: usize = 16;
+
+impl Room {
+    /// Joins the room that the token names, with the defaults of [`builder`](Self::builder).
+    ///
+    /// Dropping the future gives the join up.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`].
+    pub async fn connect(server_url: &str, participant_token: &str) -> Result<Self, ConnectError> {
+        Self::builder().connect(server_url, participant_token).await
+    }
+
+    /// How to join, in detail.
+    pub fn builder() -> RoomBuilder {
+        RoomBuilder::default()
+    }
+
+    pub(crate) async fn join(options: &RoomBuilder, server_url: &str, token: &str) -> Result<Self, ConnectError> {
+        let server_url = ServerUrl::parse(server_url).map_err(ConnectError::InvalidUrl)?;
+        let server_host = server_url.host().to_owned();
+        let core = Core::new(
+            options.settings(),
+            server_url,
+            ParticipantToken::new(token),
+            fastrand::u64(..),
+            clock::now(),
+            clock::unix_time(),
+        );
+        let (commands, commands_of_task) = mpsc::unbounded_channel();
+        let (data, data_of_task) = mpsc::channel(DATA_QUEUE);
+        let (connected, is_connected) = oneshot::channel();
+        let (state_of_task, state) = watch::channel(ConnectionState::Connected);
+        let (participants_of_task, participants) = watch::channel(Arc::default());
+        let (info_of_task, info) = watch::channel(Arc::default());
+        let events = Arc::new(Broadcast::new());
+        let sinks = Arc::new(Sinks::default());
+        let task = Task {
+            core,
+            commands: commands_of_task,
+            own_commands: commands.downgrade(),
+            data: data_of_task,
+            events: Arc::clone(&events),
+            sinks: Arc::clone(&sinks),
+            state: state_of_task,
+            participants: participants_of_task,
+            info: info_of_task,
+            connected: Some(connected),
+            server_host,
+            local_addresses: options.local_addresses.clone(),
+            tls: options.tls.clone(),
+            io: Io::default(),
+        };
+        let last_track = AtomicU64::new(0);
+        let room =
+            Self { shared: Arc::new(Shared { commands, data, events, sinks, state, participants, info, last_track }) };
+        // It ends by itself when the last handle is dropped.
+        tokio::spawn(task.run());
+        is_connected.await.map_err(|_| ConnectError::Cancelled)??;
+        Ok(room)
+    }
+
+    /// A stream of what happens from now on. The first stream begins with what happened since the join began, so that
+    /// nothing is missed between [`connect`](Self::connect) and this call.
+    pub fn events(&self) -> RoomEvents {
+        self.shared.events.listen()
+    }
+
+    /// Whether the room is connected, now and later.
+    pub fn connection_state(&self) -> watch::Receiver<ConnectionState> {
+        self.shared.state.clone()
+    }
+
+    /// Everybody in the room, now and later.
+    pub fn participants(&self) -> watch::Receiver<Arc<Participants>> {
+        self.shared.participants.clone()
+    }
+
+    /// What the server says of the room, now and later.
+    pub fn info(&self) -> watch::Receiver<Arc<RoomInfo>> {
+        self.shared.info.clone()
+    }
+
+    /// The name of the room.
+    pub fn name(&self) -> String {
+        self.shared.info.borrow().name.clone()
+    }
+
+    /// This client: what it publishes and sends.
+    pub fn local_participant(&self) -> LocalParticipant {
+        LocalParticipant { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The others, in the order in which they came into view.
+    pub fn remote_participants(&self) -> Vec<Arc<Participant>> {
+        self.shared.participants.borrow().remote().cloned().collect()
+    }
+
+    /// The participant of this identity, this client included.
+    pub fn participant(&self, identity: &ParticipantIdentity) -> Option<Arc<Participant>> {
+        self.shared.participants.borrow().get(identity).cloned()
+    }
+
+    /// A track that comes in; `None` unless it is subscribed to now.
+    pub fn track(&self, sid: &TrackSid) -> Option<RemoteTrack> {
+        let participants = self.shared.participants.borrow();
+        let publication = participants.remote.values().find_map(|participant| participant.publication(sid))?;
+        publication.is_subscribed.then(|| RemoteTrack {
+            sid: sid.clone(),
+            kind: publication.kind,
+            sinks: Arc::clone(&self.shared.sinks),
+            commands: self.shared.commands.downgrade(),
+        })
+    }
+
+    /// Somebody's track of this source; `None` unless it is subscribed to now.
+    pub fn track_of(&self, identity: &ParticipantIdentity, source: TrackSource) -> Option<RemoteTrack> {
+        let sid = self.participant(identity)?.publication_of(source)?.sid.clone();
+        self.track(&sid)
+    }
+
+    /// Subscribes to a track, or ends a subscription.
+    ///
+    /// The answer comes when the request is on its way; `TrackSubscribed` follows. Dropping the future changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError::NotFound`], [`RoomError::Disconnected`].
+    pub async fn set_subscribed(&self, track: &TrackSid, subscribed: bool) -> Result<(), RoomError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.command(Command::SetSubscribed { track: track.clone(), subscribed, reply })?;
+        answer.await.map_err(|_| RoomError::Disconnected)?
+    }
+
+    /// Says which size of a video that comes in is wanted, and whether it is wanted now.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError::Disconnected`].
+    pub fn set_video_settings(&self, track: &TrackSid, settings: VideoSettings) -> Result<(), RoomError> {
+        let settings = TrackSettings::from(settings);
+        self.shared.command(Command::SetTrackSettings { track: track.clone(), settings })
+    }
+
+    /// Who may subscribe to this client's tracks: everybody, or these alone.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError::Disconnected`].
+    pub fn set_track_subscription_permissions(&self, allowed: Option<&[ParticipantIdentity]>) -> Result<(), RoomError> {
+        let permission = |identity: &ParticipantIdentity| proto::TrackPermission {
+            participant_identity: identity.clone().into(),
+            all_tracks: true,
+            ..Default::default()
+        };
+        self.shared.command(Command::SetSubscriptionPermission(proto::SubscriptionPermission {
+            all_participants: allowed.is_none(),
+            track_permissions: allowed.into_iter().flatten().map(permission).collect(),
+        }))
+    }
+
+    /// The machine's network is another one: reconnects at once rather than when the loss is noticed.
+    pub fn network_changed(&self) {
+        // A room that is over has no use for it.
+        let _ = self.shared.command(Command::NetworkChanged);
+    }
+
+    /// Breaks off the signalling connection, as a bad network would, so that an application can see what it does then.
+    pub fn simulate_signal_loss(&self) {
+        let _ = self.shared.command(Command::CutWebsocket);
+    }
+
+    /// Leaves the room, and waits until it is left: the server is told, for a second at most. A room that is over is
+    /// left already.
+    ///
+    /// Dropping the future does not stay in the room.
+    pub async fn close(&self) {
+        let _ = self.shared.command(Command::Leave);
+        let mut state = self.connection_state();
+        // A task that ended has said so before.
+        let _ = state.wait_for(|state| state.is_disconnected()).await;
+    }
+}
+
+impl Shared {
+    pub(crate) fn command(&self, command: Command) -> Result<(), RoomError> {
+        self.commands.send(command).map_err(|_| RoomError::Disconnected)
+    }
+
+    pub(crate) fn next_track(&self) -> u64 {
+        self.last_track.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room")
+            .field("name", &self.name())
+            .field("state", &*self.shared.state.borrow())
+            .finish_non_exhaustive()
+    }
+}

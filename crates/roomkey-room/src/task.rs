@@ -1,0 +1,533 @@
+//! The task that owns the core, the sockets and the clock.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use livekit_protocol as proto;
+use proto::data_packet::Value;
+use rustls::ClientConfig;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+use tokio_tungstenite::tungstenite::Bytes;
+
+use crate::clock;
+use crate::command::{Command, ReliableData};
+use crate::connection_state::{ConnectionState, DisconnectReason};
+use crate::core::{Core, DialId, Effect, Happened, LocalTrackId, SocketId};
+use crate::error::ConnectError;
+use crate::event::{Broadcast, RoomEvent, TranscriptionSegment};
+use crate::media::{RtpOutlet, Sinks};
+use crate::participant::{Participant, Participants};
+use crate::publication::TrackPublication;
+use crate::remote_track::RemoteTrack;
+use crate::room_info::RoomInfo;
+use crate::sockets::{Sockets, local_addresses};
+use crate::websocket::{self, Websocket};
+
+const LONGEST_DATAGRAM: usize = 2_048;
+/// Datagrams that are read before anything else has a turn.
+const BATCH: usize = 64;
+
+/// What the task needs of the room's handle and gives to it.
+pub(crate) struct Task {
+    pub(crate) core: Core,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) own_commands: mpsc::WeakUnboundedSender<Command>,
+    pub(crate) data: mpsc::Receiver<ReliableData>,
+    pub(crate) events: Arc<Broadcast>,
+    pub(crate) sinks: Arc<Sinks>,
+    pub(crate) state: watch::Sender<ConnectionState>,
+    pub(crate) participants: watch::Sender<Arc<Participants>>,
+    pub(crate) info: watch::Sender<Arc<RoomInfo>>,
+    pub(crate) connected: Option<oneshot::Sender<Result<(), ConnectError>>>,
+    pub(crate) server_host: String,
+    pub(crate) local_addresses: Option<Vec<IpAddr>>,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) io: Io,
+}
+
+/// The sockets.
+#[derive(Default)]
+pub(crate) struct Io {
+    websocket: Option<Box<Websocket>>,
+    dialing: Option<(DialId, BoxFuture<'static, Dialed>)>,
+    sockets: HashMap<SocketId, Sockets>,
+    outlets: Vec<(LocalTrackId, Box<dyn RtpOutlet>)>,
+    outlet_ready: Arc<Notify>,
+    buffer: Vec<u8>,
+}
+
+enum Dialed {
+    Websocket(Result<Box<Websocket>, Option<u16>>),
+    Status(Option<u16>),
+}
+
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is not kept")]
+enum Input {
+    Command(Option<Command>),
+    Data(Option<ReliableData>),
+    Message(Option<Bytes>),
+    Dialed(DialId, Dialed),
+    Datagram(SocketId, usize, SocketAddr, SocketAddr),
+    Outlet,
+    Timeout,
+}
+
+impl Task {
+    /// Runs until the room is over, or all handles are gone and the server has been told.
+    pub(crate) async fn run(mut self) {
+        self.io.buffer.resize(LONGEST_DATAGRAM, 0);
+        let (mut has_handles, mut has_data) = (true, true);
+        loop {
+            self.carry_out();
+            if self.core.is_over() {
+                break;
+            }
+            let input = self.next(has_handles, has_data).await;
+            let now = clock::now();
+            match input {
+                Input::Command(Some(command)) => self.obey(command, now),
+                Input::Command(None) => {
+                    has_handles = false;
+                    self.core.leave(now);
+                }
+                Input::Data(Some(ReliableData { packet, reply })) => {
+                    // Whoever gave the wait up has sent it all the same.
+                    let _ = reply.send(self.core.send_packet(*packet, true, now));
+                }
+                Input::Data(None) => has_data = false,
+                Input::Message(Some(bytes)) => self.core.handle_message(&bytes, now),
+                Input::Message(None) => {
+                    self.io.websocket = None;
+                    self.core.handle_closed(now);
+                }
+                Input::Dialed(dial, dialed) => {
+                    self.io.dialing = None;
+                    match dialed {
+                        Dialed::Websocket(Ok(websocket)) => {
+                            self.io.websocket = Some(websocket);
+                            self.core.handle_opened(dial, now);
+                        }
+                        Dialed::Websocket(Err(status)) => self.core.handle_refused(dial, status, now),
+                        Dialed::Status(status) => self.core.handle_validated(dial, status, now),
+                    }
+                }
+                Input::Datagram(sockets, length, source, destination) => {
+                    self.receive(sockets, length, source, destination, now);
+                }
+                Input::Outlet | Input::Timeout => {
+                    self.send_media(now);
+                    self.core.handle_timeout(now);
+                }
+            }
+        }
+        self.finish().await;
+    }
+
+    async fn next(&mut self, has_handles: bool, has_data: bool) -> Input {
+        let can_send_data = has_data && self.core.can_send_data();
+        let now = clock::now();
+        let outlets = self.io.outlets.iter().filter_map(|(_, outlet)| outlet.next_due(now)).min();
+        let deadline = [self.core.timeout(), outlets].into_iter().flatten().min();
+        let Io { websocket, dialing, sockets, outlet_ready, buffer, .. } = &mut self.io;
+        tokio::select! {
+            biased;
+            command = self.commands.recv(), if has_handles => Input::Command(command),
+            message = poll_fn(|cx| poll_message(websocket, cx)) => Input::Message(message),
+            (dial, dialed) = poll_fn(|cx| poll_dialing(dialing, cx)) => Input::Dialed(dial, dialed),
+            (id, length, source, destination) = poll_fn(|cx| poll_sockets(sockets, buffer, cx)) => {
+                Input::Datagram(id, length, source, destination)
+            }
+            () = outlet_ready.notified() => Input::Outlet,
+            () = until(deadline) => Input::Timeout,
+            data = self.data.recv(), if can_send_data => Input::Data(data),
+        }
+    }
+
+    /// Takes what has arrived, a batch at most.
+    fn receive(&mut self, first: SocketId, length: usize, source: SocketAddr, destination: SocketAddr, now: Instant) {
+        let mut received = (first, length, source, destination);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..BATCH {
+            let (sockets, length, source, destination) = received;
+            self.core.handle_datagram(sockets, source, destination, &self.io.buffer[..length], now);
+            self.carry_out();
+            // The next await asks again with the task's own waker.
+            match poll_sockets(&mut self.io.sockets, &mut self.io.buffer, &mut cx) {
+                Poll::Ready(next) => received = next,
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    fn send_media(&mut self, now: Instant) {
+        let mut has_sent = false;
+        for (id, outlet) in &mut self.io.outlets {
+            while let Some(packet) = outlet.poll(now) {
+                // Until the track is negotiated, and while the connection is away, what is said is lost.
+                has_sent |= self.core.send_rtp(*id, packet, now).is_ok();
+            }
+        }
+        if has_sent {
+            self.core.settle(now);
+        }
+    }
+
+    fn obey(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Publish { id, request, mut outlet, reply } => {
+                let ready = Arc::clone(&self.io.outlet_ready);
+                outlet.set_waker(Arc::new(move || ready.notify_one()));
+                outlet.set_muted(request.is_muted);
+                self.io.outlets.push((id, outlet));
+                let commands = self.own_commands.clone();
+                let reply = Box::new(move |result: Result<_, _>| {
+                    let has_failed = result.is_err();
+                    // Whoever gave the wait up does not want the track.
+                    if (reply.send(result).is_err() || has_failed)
+                        && let Some(commands) = commands.upgrade()
+                    {
+                        let _ = commands.send(Command::Unpublish { id });
+                    }
+                });
+                self.core.publish(id, *request, reply, now);
+            }
+            Command::Unpublish { id } => {
+                self.core.unpublish(id, now);
+                self.end_outlet(id);
+            }
+            Command::SetMuted { id, muted } => {
+                self.set_outlet_muted(id, muted);
+                self.core.set_muted(id, muted, now);
+            }
+            Command::SetSubscribed { track, subscribed, reply } => {
+                let _ = reply.send(self.core.set_subscribed(&track, subscribed, now));
+            }
+            Command::SetTrackSettings { track, settings } => self.core.set_track_settings(&track, settings, now),
+            Command::SetSubscriptionPermission(permission) => self.core.set_subscription_permission(permission, now),
+            Command::RequestKeyframe { track } => self.core.request_keyframe(&track, now),
+            Command::ChangeOwn { change, reply } => {
+                self.core.change_own(change, Box::new(move |result| drop(reply.send(result))), now);
+            }
+            Command::Lossy(packet) => {
+                if let Err(error) = self.core.send_packet(*packet, false, now) {
+                    tracing::debug!(%error, "lossy data is dropped");
+                }
+            }
+            Command::NetworkChanged => self.core.network_changed(now),
+            Command::CutWebsocket => {
+                self.io.websocket = None;
+                self.core.handle_closed(now);
+            }
+            Command::Leave => self.core.leave(now),
+        }
+    }
+
+    fn end_outlet(&mut self, id: LocalTrackId) {
+        for (_, outlet) in self.io.outlets.iter_mut().filter(|(known, _)| *known == id) {
+            outlet.end();
+        }
+        self.io.outlets.retain(|(known, _)| *known != id);
+    }
+
+    fn outlet(&mut self, id: LocalTrackId) -> Option<&mut Box<dyn RtpOutlet>> {
+        self.io.outlets.iter_mut().find(|(known, _)| *known == id).map(|(_, outlet)| outlet)
+    }
+
+    fn set_outlet_muted(&mut self, id: LocalTrackId, muted: bool) {
+        if let Some(outlet) = self.outlet(id) {
+            outlet.set_muted(muted);
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.core.poll_effect() {
+            match effect {
+                Effect::Transmit { sockets, transmit } => {
+                    if let Some(sockets) = self.io.sockets.get(&sockets) {
+                        sockets.send(&transmit);
+                    }
+                }
+                Effect::Send(bytes) => {
+                    if self.io.websocket.as_mut().is_some_and(|websocket| !websocket.send(bytes)) {
+                        self.io.websocket = None;
+                        self.core.handle_closed(clock::now());
+                    }
+                }
+                Effect::Happened(happened) => self.happened(happened),
+                Effect::Bind { sockets } => self.bind(sockets),
+                Effect::Unbind { sockets } => {
+                    self.io.sockets.remove(&sockets);
+                }
+                Effect::Dial { dial, url, authorization } => {
+                    self.io.websocket = None;
+                    let tls = self.tls.clone();
+                    let opening =
+                        async move { Dialed::Websocket(websocket::open(&url, authorization, tls).await.map(Box::new)) };
+                    self.io.dialing = Some((dial, Box::pin(opening)));
+                }
+                Effect::Validate { dial, url, authorization } => {
+                    let tls = self.tls.clone();
+                    let asking = async move { Dialed::Status(websocket::status(&url, authorization, tls).await) };
+                    self.io.dialing = Some((dial, Box::pin(asking)));
+                }
+                Effect::CloseWebsocket => {
+                    self.io.dialing = None;
+                    if !self.core.is_over() {
+                        self.io.websocket = None;
+                    }
+                }
+            }
+        }
+        if std::mem::take(&mut self.core.members().has_changed) {
+            let participants = Arc::new(self.core.members().participants.clone());
+            self.participants.send_replace(participants);
+        }
+    }
+
+    fn bind(&mut self, id: SocketId) {
+        let addresses = match &self.local_addresses {
+            Some(addresses) => Ok(addresses.clone()),
+            None => local_addresses(&self.server_host),
+        };
+        match addresses.and_then(|addresses| Sockets::bind(&addresses)) {
+            Ok(sockets) => {
+                let addresses = sockets.addresses();
+                self.io.sockets.insert(id, sockets);
+                self.core.handle_bound(id, addresses, clock::now());
+            }
+            Err(error) => {
+                self.io.sockets.remove(&id);
+                self.core.handle_bind_failed(io::Error::new(error.kind(), error.to_string()), clock::now());
+            }
+        }
+    }
+
+    fn tell(&self, event: RoomEvent) {
+        self.events.tell(&event);
+    }
+
+    fn happened(&mut self, happened: Happened) {
+        // Before the events, so that whoever hears one finds what it is about.
+        if self.core.members().has_changed {
+            self.core.members().has_changed = false;
+            let participants = Arc::new(self.core.members().participants.clone());
+            self.participants.send_replace(participants);
+        }
+        match happened {
+            Happened::Rtp(track, packet) => self.sinks.push(&track, &packet, clock::now()),
+            Happened::Connected => {
+                self.state.send_replace(ConnectionState::Connected);
+                // Whoever gave the wait up has dropped its handle, which says so.
+                if let Some(connected) = self.connected.take() {
+                    let _ = connected.send(Ok(()));
+                }
+            }
+            Happened::ConnectFailed(error) => {
+                self.state.send_replace(ConnectionState::Disconnected(DisconnectReason::JoinFailure));
+                if let Some(connected) = self.connected.take() {
+                    let _ = connected.send(Err(error));
+                }
+            }
+            Happened::StateChanged(state) => {
+                self.state.send_replace(state);
+                self.tell(RoomEvent::ConnectionStateChanged(state));
+            }
+            Happened::TokenRefreshed => self.tell(RoomEvent::TokenRefreshed),
+            Happened::RoundTripTime(time) => {
+                self.info.send_modify(|info| Arc::make_mut(info).round_trip_time = Some(time));
+            }
+            Happened::RoomChanged(room) => {
+                self.info.send_modify(|info| Arc::make_mut(info).read(&room));
+                self.tell(RoomEvent::RoomUpdated);
+            }
+            Happened::DataWritable => {}
+            Happened::Packet { is_reliable, sender, participant, value } => {
+                self.packet(is_reliable, sender, participant, value);
+            }
+            Happened::KeyframeRequested(id, rid) => {
+                if let Some(outlet) = self.outlet(id) {
+                    outlet.keyframe_requested(rid);
+                }
+            }
+            Happened::SubscribedQualities(id, wanted) => {
+                if let Some(outlet) = self.outlet(id) {
+                    outlet.qualities_wanted(wanted);
+                }
+            }
+            Happened::LocalTrackMuted(id, publication) => {
+                self.set_outlet_muted(id, publication.is_muted);
+                if let Some(participant) = self.core.members().participants.local.clone() {
+                    self.tell(if publication.is_muted {
+                        RoomEvent::TrackMuted { participant, publication }
+                    } else {
+                        RoomEvent::TrackUnmuted { participant, publication }
+                    });
+                }
+            }
+            Happened::LocalTrackUnpublished(id, publication) => {
+                self.end_outlet(id);
+                self.tell(RoomEvent::LocalTrackUnpublished(publication));
+            }
+            Happened::TrackSubscribed(participant, publication) => {
+                let track = self.subscribed(&publication);
+                self.tell(RoomEvent::TrackSubscribed { track, participant, publication });
+            }
+            Happened::TrackUnsubscribed(participant, publication) => {
+                self.sinks.end(&publication.sid);
+                self.tell(RoomEvent::TrackUnsubscribed { participant, publication });
+            }
+            other => {
+                if let Some(event) = plain(other) {
+                    self.tell(event);
+                }
+            }
+        }
+    }
+
+    fn subscribed(&self, publication: &TrackPublication) -> RemoteTrack {
+        self.sinks.begin(&publication.sid);
+        RemoteTrack {
+            sid: publication.sid.clone(),
+            kind: publication.kind,
+            sinks: Arc::clone(&self.sinks),
+            commands: self.own_commands.clone(),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "packets that ask nothing of a client")]
+    fn packet(
+        &mut self,
+        is_reliable: bool,
+        sender: crate::names::ParticipantIdentity,
+        participant: Option<Arc<Participant>>,
+        value: Value,
+    ) {
+        match value {
+            Value::User(user) => self.tell(RoomEvent::DataReceived {
+                payload: user.payload.into(),
+                topic: user.topic.filter(|topic| !topic.is_empty()),
+                is_reliable,
+                sender,
+                participant,
+            }),
+            Value::SipDtmf(tone) => {
+                self.tell(RoomEvent::SipDtmfReceived { code: tone.code, digit: tone.digit, sender })
+            }
+            Value::Transcription(said) => self.tell(RoomEvent::TranscriptionReceived {
+                speaker: said.transcribed_participant_identity.into(),
+                sender,
+                track_sid: said.track_id.into(),
+                segments: said.segments.into_iter().map(segment).collect(),
+            }),
+            _ => {}
+        }
+    }
+
+    async fn finish(mut self) {
+        self.carry_out();
+        self.sinks.end_all();
+        for (_, outlet) in &mut self.io.outlets {
+            outlet.end();
+        }
+        if let ConnectionState::Connected = *self.state.borrow() {
+            self.state.send_replace(ConnectionState::Disconnected(DisconnectReason::Unknown));
+        }
+        self.events.end();
+        self.commands.close();
+        if let Some(websocket) = self.io.websocket.take() {
+            websocket.close().await;
+        }
+    }
+}
+
+fn segment(segment: proto::TranscriptionSegment) -> TranscriptionSegment {
+    TranscriptionSegment { id: segment.id, text: segment.text, is_final: segment.r#final, language: segment.language }
+}
+
+/// Events that are told as they are.
+fn plain(happened: Happened) -> Option<RoomEvent> {
+    Some(match happened {
+        Happened::ParticipantConnected(participant) => RoomEvent::ParticipantConnected(participant),
+        Happened::ParticipantActive(participant) => RoomEvent::ParticipantActive(participant),
+        Happened::ParticipantDisconnected(participant, reason) => {
+            RoomEvent::ParticipantDisconnected { participant, reason }
+        }
+        Happened::ParticipantMetadataChanged(participant, old_metadata) => {
+            RoomEvent::ParticipantMetadataChanged { participant, old_metadata }
+        }
+        Happened::ParticipantNameChanged(participant, old_name) => {
+            RoomEvent::ParticipantNameChanged { participant, old_name }
+        }
+        Happened::ParticipantAttributesChanged(participant, changed) => {
+            RoomEvent::ParticipantAttributesChanged { participant, changed }
+        }
+        Happened::ParticipantPermissionChanged(participant) => RoomEvent::ParticipantPermissionChanged(participant),
+        Happened::ParticipantUpdated(participant) => RoomEvent::ParticipantUpdated(participant),
+        Happened::TrackPublished(participant, publication) => RoomEvent::TrackPublished { participant, publication },
+        Happened::TrackUnpublished(participant, publication) => {
+            RoomEvent::TrackUnpublished { participant, publication }
+        }
+        Happened::TrackSubscriptionFailed(track) => RoomEvent::TrackSubscriptionFailed(track),
+        Happened::TrackSubscriptionAllowed(participant, publication) => {
+            RoomEvent::TrackSubscriptionPermissionChanged { participant, publication }
+        }
+        Happened::TrackStreamStateChanged(participant, publication) => {
+            RoomEvent::TrackStreamStateChanged { participant, publication }
+        }
+        Happened::TrackMuted(participant, publication) => RoomEvent::TrackMuted { participant, publication },
+        Happened::TrackUnmuted(participant, publication) => RoomEvent::TrackUnmuted { participant, publication },
+        Happened::ActiveSpeakersChanged(speakers) => RoomEvent::ActiveSpeakersChanged(speakers),
+        Happened::ConnectionQualityChanged(participant) => RoomEvent::ConnectionQualityChanged(participant),
+        Happened::LocalTrackPublished(publication) => RoomEvent::LocalTrackPublished(publication),
+        Happened::LocalTrackRepublished(publication, previous_sid) => {
+            RoomEvent::LocalTrackRepublished { publication, previous_sid }
+        }
+        Happened::LocalTrackSubscribed(_, publication) => RoomEvent::LocalTrackSubscribed(publication),
+        _ => return None,
+    })
+}
+
+fn poll_message(websocket: &mut Option<Box<Websocket>>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    match websocket {
+        Some(websocket) => websocket.poll_message(cx),
+        None => Poll::Pending,
+    }
+}
+
+fn poll_dialing(
+    dialing: &mut Option<(DialId, BoxFuture<'static, Dialed>)>,
+    cx: &mut Context<'_>,
+) -> Poll<(DialId, Dialed)> {
+    match dialing {
+        Some((dial, dialing)) => Pin::new(dialing).poll(cx).map(|dialed| (*dial, dialed)),
+        None => Poll::Pending,
+    }
+}
+
+fn poll_sockets(
+    all: &mut HashMap<SocketId, Sockets>,
+    buffer: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<(SocketId, usize, SocketAddr, SocketAddr)> {
+    for (id, sockets) in all {
+        if let Poll::Ready((length, source, destination)) = sockets.poll_receive(cx, buffer) {
+            return Poll::Ready((*id, length, source, destination));
+        }
+    }
+    Poll::Pending
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

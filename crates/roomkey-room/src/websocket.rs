@@ -1,0 +1,162 @@
+//! The websocket of the signalling: how it is opened, and why not.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::{Sink, Stream};
+use roomkey_signal::MAX_RESPONSE_SIZE;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Bytes, Error};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use url::Url;
+
+/// Messages that wait for the network; a websocket that takes none of so many is broken.
+const MAX_WAITING: usize = 4_096;
+
+/// A byte stream, with TLS or without.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// An open websocket, with what waits to be sent on it.
+pub(crate) struct Websocket {
+    stream: WebSocketStream<Box<dyn Connection>>,
+    waiting: VecDeque<Vec<u8>>,
+    needs_flush: bool,
+}
+
+/// Opens a websocket. What the server answered instead of 101 is the error; `None` where there was no answer.
+///
+/// Dropping the future gives the attempt up.
+pub(crate) async fn open(
+    url: &Url,
+    (name, value): (&'static str, String),
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Websocket, Option<u16>> {
+    let stream = connect(url, tls).await.map_err(|_| None)?;
+    let mut request = url.as_str().into_client_request().map_err(|_| None)?;
+    let mut header = HeaderValue::from_str(&value).map_err(|_| None)?;
+    header.set_sensitive(true);
+    request.headers_mut().insert(name, header);
+    let config =
+        WebSocketConfig::default().max_message_size(Some(MAX_RESPONSE_SIZE)).max_frame_size(Some(MAX_RESPONSE_SIZE));
+    match client_async_with_config(request, stream, Some(config)).await {
+        Ok((stream, _)) => Ok(Websocket { stream, waiting: VecDeque::new(), needs_flush: false }),
+        Err(Error::Http(response)) => Err(Some(response.status().as_u16())),
+        Err(_) => Err(None),
+    }
+}
+
+/// Asks a URL, and says the status of the answer; nothing else of it is read.
+pub(crate) async fn status(
+    url: &Url,
+    (name, value): (&'static str, String),
+    tls: Option<Arc<ClientConfig>>,
+) -> Option<u16> {
+    let mut stream = connect(url, tls).await.ok()?;
+    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    let request = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n{name}: {value}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut line = [0; "HTTP/1.1 200".len()];
+    stream.read_exact(&mut line).await.ok()?;
+    let status = std::str::from_utf8(&line).ok()?.strip_prefix("HTTP/1.")?.get(2..)?;
+    status.parse().ok()
+}
+
+async fn connect(url: &Url, tls: Option<Arc<ClientConfig>>) -> std::io::Result<Box<dyn Connection>> {
+    let host = url.host_str().ok_or(std::io::ErrorKind::InvalidInput)?.trim_matches(['[', ']']).to_owned();
+    let is_secure = matches!(url.scheme(), "wss" | "https");
+    let port = url.port().unwrap_or(if is_secure { 443 } else { 80 });
+    let stream = TcpStream::connect((host.as_str(), port)).await?;
+    stream.set_nodelay(true)?;
+    if !is_secure {
+        return Ok(Box::new(stream));
+    }
+    let tls = match tls {
+        Some(tls) => tls,
+        None => Arc::new(system_trust().map_err(std::io::Error::other)?),
+    };
+    let name = ServerName::try_from(host).map_err(|_| std::io::ErrorKind::InvalidInput)?;
+    Ok(Box::new(TlsConnector::from(tls).connect(name, stream).await?))
+}
+
+/// TLS by rustls on ring, with the certificates that the system trusts.
+fn system_trust() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?;
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+impl Websocket {
+    /// Sends a message as soon as the network takes it; `false` if too many wait already.
+    pub(crate) fn send(&mut self, bytes: Vec<u8>) -> bool {
+        self.waiting.push_back(bytes);
+        self.waiting.len() <= MAX_WAITING
+    }
+
+    /// The next message, while what waits is sent; `None` once the websocket is of no more use.
+    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.poll_send(cx).is_err() {
+            return Poll::Ready(None);
+        }
+        loop {
+            match Pin::new(&mut self.stream).poll_next(cx) {
+                Poll::Ready(Some(Ok(Message::Binary(bytes)))) => return Poll::Ready(Some(bytes)),
+                Poll::Ready(Some(Ok(Message::Close(_)) | Err(_)) | None) => return Poll::Ready(None),
+                // LiveKit says nothing in text.
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let mut stream = Pin::new(&mut self.stream);
+        while !self.waiting.is_empty() {
+            match stream.as_mut().poll_ready(cx)? {
+                Poll::Ready(()) => {}
+                Poll::Pending => return Ok(()),
+            }
+            if let Some(bytes) = self.waiting.pop_front() {
+                stream.as_mut().start_send(Message::Binary(bytes.into()))?;
+                self.needs_flush = true;
+            }
+        }
+        if self.needs_flush && stream.poll_flush(cx)?.is_ready() {
+            self.needs_flush = false;
+        }
+        Ok(())
+    }
+
+    /// Sends what waits, and closes, for a second at most.
+    pub(crate) async fn close(mut self) {
+        let close = async {
+            std::future::poll_fn(|cx| {
+                let sent = self.poll_send(cx);
+                if sent.is_err() || (self.waiting.is_empty() && !self.needs_flush) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+            // One that the server has closed already can't be closed again.
+            let _ = self.stream.close(None).await;
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), close).await;
+    }
+}

@@ -1,0 +1,204 @@
+//! A room of the dev server, with clients of this crate in it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of event")]
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use roomkey_dev_server::{Config, DevServer};
+use roomkey_room::{
+    ConnectError, ConnectionState, DataPacket, DisconnectReason, Participant, Room, RoomBuilder, RoomError, RoomEvent,
+    RoomEvents,
+};
+use roomkey_token::{AccessToken, Signer, VideoGrant};
+use tokio::time::timeout;
+
+const KEY: &str = "APIroom";
+const SECRET: &str = "a secret that is long enough for a test";
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[expect(clippy::disallowed_methods, reason = "a token is of its time")]
+fn token(identity: &str, change: impl FnOnce(VideoGrant) -> VideoGrant) -> String {
+    let grant = change(VideoGrant::join("room"));
+    let signer = Signer::new(KEY, SECRET).unwrap();
+    let token = AccessToken::new(identity).with_video(grant).sign(&signer, SystemTime::now()).unwrap();
+    token.as_str().to_owned()
+}
+
+async fn server() -> DevServer {
+    DevServer::bind(Config::new().with_key(KEY, SECRET)).await.unwrap()
+}
+
+async fn join_with(server: &DevServer, identity: &str, builder: &RoomBuilder) -> (Room, RoomEvents) {
+    let room = builder.connect(&server.url(), &token(identity, |grant| grant)).await.unwrap();
+    let events = room.events();
+    (room, events)
+}
+
+async fn event<T>(events: &mut RoomEvents, mut of: impl FnMut(RoomEvent) -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = of(events.next().await.expect("the room is not over")) {
+                return found;
+            }
+        }
+    };
+    timeout(PATIENCE, found).await.expect("what is waited for happens")
+}
+
+async fn data(events: &mut RoomEvents) -> Vec<u8> {
+    event(events, |event| match event {
+        RoomEvent::DataReceived { payload, .. } => Some(payload.to_vec()),
+        _ => None,
+    })
+    .await
+}
+
+async fn active(room: &Room, identity: &str) -> std::sync::Arc<Participant> {
+    let mut participants = room.participants();
+    let is_there = |participants: &std::sync::Arc<roomkey_room::Participants>| {
+        participants.get(&identity.into()).is_some_and(|participant| {
+            participant.is_local || participant.state == roomkey_room::ParticipantState::Active
+        })
+    };
+    let found = timeout(PATIENCE, participants.wait_for(is_there)).await.unwrap().unwrap();
+    found.get(&identity.into()).unwrap().clone()
+}
+
+#[tokio::test]
+async fn two_clients_see_each_other_and_exchange_data_with_one_connection_and_with_two() {
+    for single in [true, false] {
+        let server = server().await;
+        let builder = Room::builder().single_peer_connection(single);
+        let (alice, mut at_alice) = join_with(&server, "alice", &builder).await;
+        let (bob, mut at_bob) = join_with(&server, "bob", &builder).await;
+        assert_eq!(alice.name(), "room");
+        active(&alice, "bob").await;
+        active(&bob, "alice").await;
+        let packet = DataPacket::new("to all").topic("greetings");
+        alice.local_participant().publish_data(packet).await.unwrap();
+        event(&mut at_bob, |event| match event {
+            RoomEvent::DataReceived { payload, topic, sender, is_reliable, .. } => {
+                assert_eq!((&*payload, topic.as_deref()), (&b"to all"[..], Some("greetings")));
+                assert!(sender == "alice" && is_reliable);
+                Some(())
+            }
+            _ => None,
+        })
+        .await;
+        bob.local_participant().publish_data(DataPacket::new("to alice").to("alice")).await.unwrap();
+        assert_eq!(data(&mut at_alice).await, b"to alice");
+        bob.close().await;
+        let reason = event(&mut at_alice, |event| match event {
+            RoomEvent::ParticipantDisconnected { participant, reason, .. } if participant.identity == "bob" => {
+                Some(reason)
+            }
+            _ => None,
+        })
+        .await;
+        assert_eq!(reason, DisconnectReason::ClientInitiated);
+        assert_eq!(bob.local_participant().publish_data(DataPacket::new("late")).await, Err(RoomError::Disconnected));
+    }
+}
+
+#[tokio::test]
+async fn after_the_signalling_broke_off_the_stay_is_resumed_and_reliable_data_is_complete() {
+    for single in [true, false] {
+        let server = server().await;
+        let builder = Room::builder().single_peer_connection(single);
+        let (alice, mut at_alice) = join_with(&server, "alice", &builder).await;
+        let (bob, mut at_bob) = join_with(&server, "bob", &builder).await;
+        active(&alice, "bob").await;
+        let sid = bob.local_participant().info().sid.clone();
+        for number in 0..200_u32 {
+            if number % 50 == 25 {
+                bob.simulate_signal_loss();
+            }
+            bob.local_participant().publish_data(DataPacket::new(number.to_be_bytes())).await.unwrap();
+        }
+        for number in 0..200_u32 {
+            assert_eq!(data(&mut at_alice).await, number.to_be_bytes());
+        }
+        let mut states = Vec::new();
+        while !states.ends_with(&[ConnectionState::Connected]) {
+            states.push(
+                event(&mut at_bob, |event| match event {
+                    RoomEvent::ConnectionStateChanged(state) => Some(state),
+                    _ => None,
+                })
+                .await,
+            );
+        }
+        assert_eq!(states, [ConnectionState::Resuming, ConnectionState::Connected]);
+        assert_eq!(bob.local_participant().info().sid, sid);
+    }
+}
+
+#[tokio::test]
+async fn metadata_name_and_attributes_of_ones_own_reach_the_others() {
+    let server = server().await;
+    let token = token("alice", |mut grant| {
+        grant.can_update_own_metadata = Some(true);
+        grant
+    });
+    let alice = Room::connect(&server.url(), &token).await.unwrap();
+    let (bob, mut at_bob) = join_with(&server, "bob", &Room::builder()).await;
+    active(&bob, "alice").await;
+    let me = alice.local_participant();
+    me.set_metadata("data").await.unwrap();
+    me.set_name("Alice").await.unwrap();
+    me.set_attributes(HashMap::from([("key".to_owned(), "value".to_owned())])).await.unwrap();
+    let changed = event(&mut at_bob, |event| match event {
+        RoomEvent::ParticipantAttributesChanged { changed, participant, .. } => {
+            assert_eq!((participant.metadata.as_str(), participant.name.as_str()), ("data", "Alice"));
+            Some(changed)
+        }
+        _ => None,
+    })
+    .await;
+    assert_eq!(changed["key"], "value");
+    let not_allowed = bob.local_participant().set_metadata("mine").await;
+    assert_eq!(not_allowed, Err(RoomError::NotAllowed));
+}
+
+#[tokio::test]
+async fn a_join_that_can_not_be_says_why() {
+    let server = server().await;
+    let refused = Room::connect(&server.url(), "no token").await.unwrap_err();
+    assert!(matches!(refused, ConnectError::NotAllowed), "{refused}");
+    let nowhere = Room::connect("http://", "no token").await.unwrap_err();
+    assert!(matches!(nowhere, ConnectError::InvalidUrl(_)), "{nowhere}");
+    let url = server.url();
+    drop(server);
+    let gone = Room::connect(&url, &token("alice", |grant| grant)).await.unwrap_err();
+    assert!(matches!(gone, ConnectError::Unavailable(None)) && gone.is_retryable(), "{gone}");
+}
+
+#[tokio::test]
+async fn the_same_identity_again_ends_the_first_stay() {
+    let server = server().await;
+    let (_first, mut events) = join_with(&server, "alice", &Room::builder()).await;
+    let (_second, _) = join_with(&server, "alice", &Room::builder()).await;
+    let state = event(&mut events, |event| match event {
+        RoomEvent::ConnectionStateChanged(state) => Some(state),
+        _ => None,
+    })
+    .await;
+    assert_eq!(state, ConnectionState::Disconnected(DisconnectReason::DuplicateIdentity));
+    while events.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_leaves_the_room() {
+    let server = server().await;
+    let (_alice, mut at_alice) = join_with(&server, "alice", &Room::builder()).await;
+    let (bob, _) = join_with(&server, "bob", &Room::builder()).await;
+    let bob_again = bob.clone();
+    drop(bob);
+    bob_again.local_participant().publish_data(DataPacket::new("still here")).await.unwrap();
+    assert_eq!(data(&mut at_alice).await, b"still here");
+    drop(bob_again);
+    event(&mut at_alice, |event| matches!(event, RoomEvent::ParticipantDisconnected { .. }).then_some(())).await;
+}
