@@ -10,5 +10,7 @@ pub(crate) mod incoming;
 pub(crate) mod inflate;
 pub(crate) mod info;
 pub(crate) mod limits;
+pub(crate) mod options;
+pub(crate) mod outgoing;
 pub(crate) mod packet;
 pub(crate) mod utf8;
