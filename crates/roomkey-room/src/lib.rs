@@ -12,6 +12,7 @@ pub use data_stream::error::StreamError;
 pub use data_stream::info::{ByteStreamInfo, TextOperation, TextStreamInfo};
 pub use data_stream::limits::StreamLimits;
 pub use data_stream::options::{ByteStreamOptions, TextStreamOptions};
+pub use data_stream::reader::{ByteStreamReader, TextStreamReader};
 pub use names::{ParticipantIdentity, ParticipantSid, RoomSid, TrackSid};
 pub use participant::{
     ConnectionQuality, Participant, ParticipantKind, ParticipantPermission, ParticipantState, Participants,

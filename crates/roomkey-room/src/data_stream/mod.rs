@@ -13,4 +13,5 @@ pub(crate) mod limits;
 pub(crate) mod options;
 pub(crate) mod outgoing;
 pub(crate) mod packet;
+pub(crate) mod reader;
 pub(crate) mod utf8;
