@@ -6,6 +6,8 @@ mod data_stream;
 mod names;
 mod participant;
 mod publication;
+#[allow(dead_code, reason = "the room that calls it follows")]
+mod rpc;
 
 pub use connection_state::{ConnectionState, DisconnectReason};
 pub use data_stream::error::StreamError;
@@ -18,3 +20,5 @@ pub use participant::{
     ConnectionQuality, Participant, ParticipantKind, ParticipantPermission, ParticipantState, Participants,
 };
 pub use publication::{TrackKind, TrackPublication, TrackSource};
+pub use rpc::error::RpcError;
+pub use rpc::request::{RpcInvocation, RpcRequest};
