@@ -1,0 +1,304 @@
+//! Streams of others: packets and times in, events out.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use livekit_protocol::data_packet::Value;
+use livekit_protocol::data_stream as proto;
+
+use super::content::{Content, ContentDecoder};
+use super::error::StreamError;
+use super::inflate::Inflater;
+use super::info::StreamInfo;
+use super::limits::StreamLimits;
+use crate::names::{ParticipantIdentity, ParticipantSid};
+
+/// All streams that others have open to us.
+///
+/// What comes from one sender does not touch the streams of another: a stream is found by the sid that the server put on the
+/// packet, and its id. (Identities don't do: agents give a header the identity of whom they transcribe, and LiveKit's Python
+/// SDK sends the chunks of that stream under the agent's own.) A server that says no sids has all streams in one space of ids.
+#[derive(Debug)]
+pub(crate) struct IncomingStreams {
+    limits: StreamLimits,
+    open: HashMap<StreamKey, OpenStream>,
+    keys: HashMap<ParticipantSid, HashMap<String, StreamKey>>,
+    next_key: u64,
+    /// No stream is idle for too long before this.
+    next_idle_check: Option<Instant>,
+    events: VecDeque<IncomingEvent>,
+}
+
+/// One stream; no other ever has the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct StreamKey(u64);
+
+/// Who sent a packet, as the server has marked it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Origin {
+    /// `DataPacket.participant_identity`: in whose name it is sent.
+    pub(crate) identity: ParticipantIdentity,
+    /// `DataPacket.participant_sid`: who sent it. Older servers leave it empty.
+    pub(crate) sid: ParticipantSid,
+}
+
+/// What happened to a stream. Each that is opened is closed once, and nothing follows that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum IncomingEvent {
+    /// A stream begins.
+    Opened { key: StreamKey, info: StreamInfo },
+    /// More of its contents; never empty.
+    Chunk { key: StreamKey, content: Content },
+    /// It has ended.
+    Closed { key: StreamKey, trailer_attributes: HashMap<String, String>, outcome: Result<(), StreamError> },
+    /// It could not be opened.
+    Refused { sender_identity: ParticipantIdentity, topic: String, error: StreamError },
+}
+
+#[derive(Debug)]
+struct OpenStream {
+    id: String,
+    origin: Origin,
+    decoder: ContentDecoder,
+    next_index: u64,
+    last_heard: Instant,
+}
+
+impl IncomingStreams {
+    /// No streams yet.
+    pub(crate) fn new(limits: StreamLimits) -> Self {
+        Self {
+            limits,
+            open: HashMap::new(),
+            keys: HashMap::new(),
+            next_key: 0,
+            next_idle_check: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes a packet that is a stream's, and gives back what is not.
+    pub(crate) fn handle_packet(&mut self, now: Instant, origin: &Origin, value: Value) -> Option<Value> {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "packets of other parts, and of protocols to come")]
+        match value {
+            Value::StreamHeader(header) => self.handle_header(now, origin, header),
+            Value::StreamChunk(chunk) => self.handle_chunk(now, origin, chunk),
+            Value::StreamTrailer(trailer) => self.handle_trailer(origin, trailer),
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Ends the streams that this participant sent or that were sent in its name.
+    pub(crate) fn participant_left(&mut self, identity: &ParticipantIdentity, sid: &ParticipantSid) {
+        let has_left = |origin: &Origin| match (origin.sid.is_empty(), sid.is_empty()) {
+            (false, false) => origin.sid == *sid,
+            (true, _) | (_, true) => origin.identity == *identity,
+        };
+        self.close_where(|stream| has_left(&stream.origin), &StreamError::SenderLeft);
+    }
+
+    /// Ends all streams, since nothing more will come over this connection.
+    pub(crate) fn disconnected(&mut self) {
+        self.close_where(|_| true, &StreamError::Disconnected);
+    }
+
+    /// Forgets a stream that nobody reads. What still comes of it is dropped, and there are no more events.
+    pub(crate) fn ignore(&mut self, key: StreamKey) {
+        self.remove(key);
+        self.events.retain(|event| match event {
+            IncomingEvent::Opened { key: of, .. }
+            | IncomingEvent::Chunk { key: of, .. }
+            | IncomingEvent::Closed { key: of, .. } => *of != key,
+            IncomingEvent::Refused { .. } => true,
+        });
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.next_idle_check
+    }
+
+    /// Ends the streams of which nothing came for too long.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.next_idle_check.is_none_or(|check| now < check) {
+            return;
+        }
+        let idle_timeout = self.limits.idle_timeout;
+        self.close_where(
+            |stream| now.saturating_duration_since(stream.last_heard) >= idle_timeout,
+            &StreamError::TimedOut,
+        );
+        let oldest = self.open.values().map(|stream| stream.last_heard).min();
+        self.next_idle_check = oldest.map(|heard| heard + idle_timeout);
+    }
+
+    /// The next event, in the order in which things happened.
+    pub(crate) fn poll_event(&mut self) -> Option<IncomingEvent> {
+        self.events.pop_front()
+    }
+
+    /// How many streams are open.
+    pub(crate) fn open_streams(&self) -> usize {
+        self.open.len()
+    }
+
+    fn handle_header(&mut self, now: Instant, origin: &Origin, mut header: proto::Header) {
+        if self.key(origin, &header.stream_id).is_some() {
+            tracing::debug!(stream_id = ?header.stream_id, "dropped another header of an open stream");
+            return;
+        }
+        let inflater = match self.accept(origin, &header) {
+            Ok(inflater) => inflater,
+            Err(error) => return self.refuse(origin, header.topic, error),
+        };
+        let inline_content = header.inline_content.take();
+        let topic = header.topic.clone();
+        let Some(info) = StreamInfo::from_header(header, origin.identity.clone()) else {
+            return self.refuse(origin, topic, StreamError::InvalidHeader);
+        };
+        let key = StreamKey(self.next_key);
+        self.next_key += 1;
+        let mut decoder = ContentDecoder::new(info.is_text(), info.total_length(), inflater);
+        let id = info.id().to_owned();
+        self.events.push_back(IncomingEvent::Opened { key, info });
+        if let Some(content) = inline_content {
+            let (content, result) = decoder.decode(content);
+            self.events.extend(content.map(|content| IncomingEvent::Chunk { key, content }));
+            let outcome = result.and_then(|()| decoder.finish());
+            return self.events.push_back(IncomingEvent::Closed { key, trailer_attributes: HashMap::new(), outcome });
+        }
+        self.keys.entry(origin.sid.clone()).or_default().insert(id.clone(), key);
+        self.open.insert(key, OpenStream { id, origin: origin.clone(), decoder, next_index: 0, last_heard: now });
+        let idle_at = now + self.limits.idle_timeout;
+        self.next_idle_check = Some(self.next_idle_check.map_or(idle_at, |check| check.min(idle_at)));
+    }
+
+    /// Whether a stream with this header is to be opened, and what decompresses it.
+    fn accept(&self, origin: &Origin, header: &proto::Header) -> Result<Option<Inflater>, StreamError> {
+        if header.stream_id.is_empty() {
+            return Err(StreamError::InvalidHeader);
+        }
+        #[expect(deprecated, reason = "older senders say it here")]
+        if header.encryption_type != 0 {
+            return Err(StreamError::Encrypted);
+        }
+        let (bytes, limit) = (metadata_bytes(header), self.limits.metadata_bytes);
+        if bytes > limit {
+            return Err(StreamError::MetadataTooLarge { bytes, limit });
+        }
+        let of_sender = self.keys.get(&origin.sid).map_or(0, HashMap::len);
+        if header.inline_content.is_none()
+            && (self.open.len() >= self.limits.open_streams || of_sender >= self.limits.open_streams_per_sender)
+        {
+            return Err(StreamError::TooManyStreams);
+        }
+        match proto::CompressionType::try_from(header.compression) {
+            Ok(proto::CompressionType::None) => Ok(None),
+            Ok(proto::CompressionType::DeflateRaw) => Ok(Some(Inflater::new(&self.limits))),
+            Err(_) => Err(StreamError::UnknownCompression),
+        }
+    }
+
+    fn refuse(&mut self, origin: &Origin, topic: String, error: StreamError) {
+        let sender_identity = origin.identity.clone();
+        self.events.push_back(IncomingEvent::Refused { sender_identity, topic, error });
+    }
+
+    fn handle_chunk(&mut self, now: Instant, origin: &Origin, chunk: proto::Chunk) {
+        // A chunk of no stream belongs to one that was refused, has failed, is ignored, or began before this client joined.
+        let Some(key) = self.key(origin, &chunk.stream_id) else { return };
+        let Some(stream) = self.open.get_mut(&key) else { return };
+        stream.last_heard = now;
+        if chunk.chunk_index < stream.next_index {
+            // Sent again after a resumption, or a new version of what has been given to the reader.
+            return;
+        }
+        if chunk.chunk_index > stream.next_index {
+            let error = StreamError::MissedChunk { expected: stream.next_index, received: chunk.chunk_index };
+            return self.close(key, HashMap::new(), Err(error));
+        }
+        stream.next_index += 1;
+        let (content, result) = stream.decoder.decode(chunk.content);
+        self.events.extend(content.map(|content| IncomingEvent::Chunk { key, content }));
+        if result.is_err() {
+            self.close(key, HashMap::new(), result);
+        }
+    }
+
+    fn handle_trailer(&mut self, origin: &Origin, trailer: proto::Trailer) {
+        let Some(key) = self.key(origin, &trailer.stream_id) else { return };
+        let Some(stream) = self.open.get(&key) else { return };
+        let bytes = trailer.reason.len() + attributes_bytes(&trailer.attributes);
+        let limit = self.limits.metadata_bytes;
+        if bytes > limit {
+            return self.close(key, HashMap::new(), Err(StreamError::MetadataTooLarge { bytes, limit }));
+        }
+        let outcome = if trailer.reason.is_empty() {
+            stream.decoder.finish()
+        } else {
+            Err(StreamError::Aborted { reason: trailer.reason })
+        };
+        self.close(key, trailer.attributes, outcome);
+    }
+
+    fn key(&self, origin: &Origin, id: &str) -> Option<StreamKey> {
+        self.keys.get(&origin.sid)?.get(id).copied()
+    }
+
+    fn close(&mut self, key: StreamKey, trailer_attributes: HashMap<String, String>, outcome: Result<(), StreamError>) {
+        if self.remove(key) {
+            self.events.push_back(IncomingEvent::Closed { key, trailer_attributes, outcome });
+        }
+    }
+
+    fn close_where(&mut self, is_over: impl Fn(&OpenStream) -> bool, error: &StreamError) {
+        let mut over: Vec<_> = self.open.iter().filter(|(_, stream)| is_over(stream)).map(|(key, _)| *key).collect();
+        over.sort_unstable();
+        for key in over {
+            self.close(key, HashMap::new(), Err(error.clone()));
+        }
+    }
+
+    /// Whether there was such a stream.
+    fn remove(&mut self, key: StreamKey) -> bool {
+        let Some(stream) = self.open.remove(&key) else { return false };
+        if let Some(keys) = self.keys.get_mut(&stream.origin.sid) {
+            keys.remove(&stream.id);
+            if keys.is_empty() {
+                self.keys.remove(&stream.origin.sid);
+            }
+        }
+        if self.open.is_empty() {
+            self.next_idle_check = None;
+        }
+        true
+    }
+}
+
+/// How many bytes of a header are kept while its stream is open or handed to a reader, contents aside.
+fn metadata_bytes(header: &proto::Header) -> usize {
+    let of_kind = match &header.content_header {
+        Some(proto::header::ContentHeader::TextHeader(text)) => {
+            text.reply_to_stream_id.len()
+                + text.attached_stream_ids.iter().map(|id| id.len() + ENTRY_BYTES).sum::<usize>()
+        }
+        Some(proto::header::ContentHeader::ByteHeader(bytes)) => bytes.name.len(),
+        None => 0,
+    };
+    header.stream_id.len()
+        + header.topic.len()
+        + header.mime_type.len()
+        + attributes_bytes(&header.attributes)
+        + of_kind
+}
+
+fn attributes_bytes(attributes: &HashMap<String, String>) -> usize {
+    attributes.iter().map(|(key, value)| key.len() + value.len() + ENTRY_BYTES).sum()
+}
+
+/// What an entry of a list or a map costs beside its text: a million empty ones are not small.
+const ENTRY_BYTES: usize = 16;
+
+#[cfg(test)]
+mod tests;

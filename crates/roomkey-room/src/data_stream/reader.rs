@@ -1,0 +1,312 @@
+//! What an application reads a stream of somebody else from.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::{Stream, StreamExt as _};
+
+use super::content::Content;
+use super::error::StreamError;
+use super::incoming::{IncomingEvent, IncomingStreams, StreamKey};
+use super::info::{ByteStreamInfo, StreamInfo, TextStreamInfo};
+
+macro_rules! reader {
+    ($(#[$doc:meta])* $reader:ident of $item:ty, with $info:ty, $read_all:literal) => {
+        $(#[$doc])*
+        ///
+        /// As a [`Stream`] it gives the pieces as they came. An error is its last item; what came before the error has been
+        /// given. What comes while nobody reads is kept up to
+        /// [`StreamLimits::unread_bytes`](crate::StreamLimits::unread_bytes), beyond which the stream fails with
+        /// [`StreamError::TooMuchUnread`]. Who drops the reader gets nothing more, and what still comes is thrown away.
+        #[derive(Debug)]
+        pub struct $reader {
+            info: $info,
+            shared: Arc<Shared<$item>>,
+            collected: $item,
+        }
+
+        impl $reader {
+            /// What the header says.
+            pub fn info(&self) -> &$info {
+                &self.info
+            }
+
+            #[doc = $read_all]
+            ///
+            /// Dropping the future loses nothing: the next call goes on where it was. Pieces that were taken through the
+            /// [`Stream`] are not in it.
+            ///
+            /// # Errors
+            ///
+            /// Why the stream failed, or [`StreamError::TooLarge`] if it has more than 64 MiB.
+            pub async fn read_all(&mut self) -> Result<$item, StreamError> {
+                self.read_all_within(COLLECTED_BYTES).await
+            }
+
+            /// Like [`Self::read_all`], with a limit of one's own, in bytes.
+            ///
+            /// # Errors
+            ///
+            /// Why the stream failed, or [`StreamError::TooLarge`] if it has more than the limit.
+            pub async fn read_all_within(&mut self, limit: usize) -> Result<$item, StreamError> {
+                while let Some(piece) = self.next().await {
+                    let piece = piece?;
+                    if self.collected.len().saturating_add(piece.len()) > limit {
+                        self.shared.give_up();
+                        return Err(StreamError::TooLarge { limit });
+                    }
+                    self.collected.append_piece(&piece);
+                }
+                Ok(std::mem::take(&mut self.collected))
+            }
+
+            /// What the sender said at the end of the stream, by key: `None` until all has been read, or if no end came. A
+            /// stream that came in one packet has none.
+            pub fn trailer_attributes(&self) -> Option<HashMap<String, String>> {
+                let queue = self.shared.lock();
+                queue.trailer_attributes.clone().filter(|_| queue.pieces.is_empty())
+            }
+        }
+
+        impl Stream for $reader {
+            type Item = Result<$item, StreamError>;
+
+            fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+                self.shared.poll_piece(cx)
+            }
+        }
+
+        impl Drop for $reader {
+            fn drop(&mut self) {
+                self.shared.give_up();
+            }
+        }
+    };
+}
+
+reader!(
+    /// A text stream of somebody else.
+    TextStreamReader of String, with TextStreamInfo, "The whole text, once it has come."
+);
+reader!(
+    /// A byte stream of somebody else.
+    ByteStreamReader of Vec<u8>, with ByteStreamInfo, "All bytes, once they have come."
+);
+
+/// A stream that has just begun, of either kind.
+#[derive(Debug)]
+pub(crate) enum StreamReader {
+    Text(TextStreamReader),
+    Bytes(ByteStreamReader),
+}
+
+/// The other ends of all readers.
+#[derive(Debug)]
+pub(crate) struct OpenReaders {
+    unread_bytes: usize,
+    sinks: HashMap<StreamKey, Sink>,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Text(Arc<Shared<String>>),
+    Bytes(Arc<Shared<Vec<u8>>>),
+}
+
+impl OpenReaders {
+    /// Readers for which so many bytes are kept, each.
+    pub(crate) fn new(unread_bytes: usize) -> Self {
+        Self { unread_bytes, sinks: HashMap::new() }
+    }
+
+    /// Takes what happened to a stream, and gives the reader of one that begins. `streams` is where the event is from: what
+    /// nobody reads any more is ignored there.
+    ///
+    /// Events of streams without a reader have no effect.
+    pub(crate) fn handle_event(&mut self, event: IncomingEvent, streams: &mut IncomingStreams) -> Option<StreamReader> {
+        match event {
+            IncomingEvent::Opened { key, info } => Some(self.open(key, info)),
+            IncomingEvent::Chunk { key, content } => {
+                let is_read = match (self.sinks.get(&key), content) {
+                    (Some(Sink::Text(shared)), Content::Text(text)) => shared.push(text),
+                    (Some(Sink::Bytes(shared)), Content::Bytes(bytes)) => shared.push(bytes),
+                    (_, Content::Text(_) | Content::Bytes(_)) => false,
+                };
+                if !is_read {
+                    self.sinks.remove(&key);
+                    streams.ignore(key);
+                }
+                None
+            }
+            IncomingEvent::Closed { key, trailer_attributes, outcome } => {
+                match self.sinks.remove(&key) {
+                    Some(Sink::Text(shared)) => shared.end(trailer_attributes, outcome),
+                    Some(Sink::Bytes(shared)) => shared.end(trailer_attributes, outcome),
+                    None => {}
+                }
+                None
+            }
+            IncomingEvent::Refused { .. } => None,
+        }
+    }
+
+    fn open(&mut self, key: StreamKey, info: StreamInfo) -> StreamReader {
+        match info {
+            StreamInfo::Text(info) => {
+                let shared = Arc::new(Shared::new(self.unread_bytes));
+                self.sinks.insert(key, Sink::Text(Arc::clone(&shared)));
+                StreamReader::Text(TextStreamReader { info, shared, collected: String::new() })
+            }
+            StreamInfo::Bytes(info) => {
+                let shared = Arc::new(Shared::new(self.unread_bytes));
+                self.sinks.insert(key, Sink::Bytes(Arc::clone(&shared)));
+                StreamReader::Bytes(ByteStreamReader { info, shared, collected: Vec::new() })
+            }
+        }
+    }
+}
+
+/// What lies between the room and a reader.
+#[derive(Debug)]
+struct Shared<T> {
+    queue: Mutex<Queue<T>>,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    pieces: VecDeque<T>,
+    unread_bytes: usize,
+    end: End,
+    trailer_attributes: Option<HashMap<String, String>>,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// More may come.
+    Open,
+    /// The reader is to be told, once.
+    Failed(StreamError),
+    /// Nothing more.
+    Over,
+    /// The reader wants nothing more.
+    Unwanted,
+}
+
+impl<T: Piece> Shared<T> {
+    fn new(limit: usize) -> Self {
+        let queue =
+            Queue { pieces: VecDeque::new(), unread_bytes: 0, end: End::Open, trailer_attributes: None, waker: None };
+        Self { queue: Mutex::new(queue), limit }
+    }
+
+    /// Whether the stream is still of interest.
+    fn push(&self, piece: T) -> bool {
+        let mut queue = self.lock();
+        if queue.end != End::Open {
+            return false;
+        }
+        let bytes = piece.bytes() + PIECE_BYTES;
+        let is_kept = queue.unread_bytes.saturating_add(bytes) <= self.limit;
+        if is_kept {
+            queue.unread_bytes += bytes;
+            queue.pieces.push_back(piece);
+        } else {
+            queue.end = End::Failed(StreamError::TooMuchUnread { limit: self.limit });
+        }
+        wake(queue);
+        is_kept
+    }
+
+    fn end(&self, trailer_attributes: HashMap<String, String>, outcome: Result<(), StreamError>) {
+        let mut queue = self.lock();
+        if queue.end != End::Open {
+            return;
+        }
+        let has_trailer = matches!(outcome, Ok(()) | Err(StreamError::Aborted { .. }));
+        queue.trailer_attributes = has_trailer.then_some(trailer_attributes);
+        queue.end = outcome.map_or_else(End::Failed, |()| End::Over);
+        wake(queue);
+    }
+
+    fn poll_piece(&self, cx: &Context<'_>) -> Poll<Option<Result<T, StreamError>>> {
+        let mut queue = self.lock();
+        if let Some(piece) = queue.pieces.pop_front() {
+            queue.unread_bytes -= piece.bytes() + PIECE_BYTES;
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        if let End::Failed(error) = &queue.end {
+            let error = error.clone();
+            queue.end = End::Over;
+            return Poll::Ready(Some(Err(error)));
+        }
+        if queue.end != End::Open {
+            return Poll::Ready(None);
+        }
+        let old = queue.waker.replace(cx.waker().clone());
+        drop(queue);
+        drop(old);
+        Poll::Pending
+    }
+
+    fn give_up(&self) {
+        let mut queue = self.lock();
+        queue.end = End::Unwanted;
+        let unread = std::mem::take(&mut queue.pieces);
+        queue.unread_bytes = 0;
+        drop(queue);
+        drop(unread);
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes the reader once the lock is free, since a waker is the application's.
+fn wake<T>(mut queue: MutexGuard<'_, Queue<T>>) {
+    let waker = queue.waker.take();
+    drop(queue);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// What can be counted and joined.
+trait Piece {
+    fn bytes(&self) -> usize;
+    fn append_piece(&mut self, piece: &Self);
+}
+
+impl Piece for String {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+
+    fn append_piece(&mut self, piece: &Self) {
+        self.push_str(piece);
+    }
+}
+
+impl Piece for Vec<u8> {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+
+    fn append_piece(&mut self, piece: &Self) {
+        self.extend_from_slice(piece);
+    }
+}
+
+/// What a piece costs beside its bytes, so that many small ones are counted for what they are.
+const PIECE_BYTES: usize = 64;
+
+const COLLECTED_BYTES: usize = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;
