@@ -11,6 +11,10 @@ pub(crate) fn now() -> Instant {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell's one place that reads it")]
+pub(crate) fn system_time() -> SystemTime {
+    SystemTime::now()
+}
+
 pub(crate) fn unix_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    system_time().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -7,6 +7,9 @@ use crate::core::{LocalTrackId, OwnChange, TrackRequest, TrackSettings};
 use crate::error::{PublishError, RoomError};
 use crate::media::RtpOutlet;
 use crate::names::TrackSid;
+use crate::rpc::error::RpcError;
+use crate::rpc::request::RpcRequest;
+use crate::rpc_method::RpcMethod;
 
 pub(crate) enum Command {
     Publish {
@@ -39,6 +42,17 @@ pub(crate) enum Command {
         change: OwnChange,
         reply: oneshot::Sender<Result<(), RoomError>>,
     },
+    Call {
+        request: RpcRequest,
+        reply: oneshot::Sender<Result<String, RpcError>>,
+    },
+    /// `None` takes the method away.
+    SetMethod {
+        name: String,
+        method: Option<RpcMethod>,
+    },
+    /// Reliable data that is too small to wait.
+    Reliable(Box<proto::DataPacket>),
     /// Data that is lost rather than waited for.
     Lossy(Box<proto::DataPacket>),
     NetworkChanged,

@@ -9,10 +9,12 @@ use std::task::{Context, Poll, Waker};
 use futures_util::Stream;
 
 use crate::connection_state::{ConnectionState, DisconnectReason};
+use crate::data_stream::reader::{ByteStreamReader, TextStreamReader};
 use crate::names::{ParticipantIdentity, TrackSid};
 use crate::participant::Participant;
 use crate::publication::TrackPublication;
 use crate::remote_track::RemoteTrack;
+use crate::take_once::TakeOnce;
 
 /// Something that happened in a room.
 #[derive(Debug, Clone)]
@@ -163,6 +165,26 @@ pub enum RoomEvent {
         sender: ParticipantIdentity,
         /// Who sent it, if it is still there.
         participant: Option<Arc<Participant>>,
+    },
+    /// Somebody begins a text.
+    #[non_exhaustive]
+    TextStreamOpened {
+        /// To read it with. If nobody takes it, the stream is ignored.
+        reader: TakeOnce<TextStreamReader>,
+        /// What it is about.
+        topic: String,
+        /// In whose name it is sent.
+        sender: ParticipantIdentity,
+    },
+    /// Somebody begins to send bytes.
+    #[non_exhaustive]
+    ByteStreamOpened {
+        /// To read them with. If nobody takes it, the stream is ignored.
+        reader: TakeOnce<ByteStreamReader>,
+        /// What they are about.
+        topic: String,
+        /// In whose name they are sent.
+        sender: ParticipantIdentity,
     },
     /// A tone of a telephone's keys.
     #[non_exhaustive]

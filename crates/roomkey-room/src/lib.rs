@@ -42,7 +42,7 @@ pub use participant::{
 };
 pub use publication::{TrackKind, TrackPublication, TrackSource};
 pub use remote_track::RemoteTrack;
-pub use room::Room;
+pub use room::{Room, WeakRoom};
 pub use room_info::RoomInfo;
 pub use rpc::error::RpcError;
 pub use rpc::request::{RpcInvocation, RpcRequest};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use livekit_protocol as proto;
@@ -14,6 +15,9 @@ use crate::error::RoomError;
 use crate::names::ParticipantIdentity;
 use crate::participant::Participant;
 use crate::room::Shared;
+use crate::rpc::error::RpcError;
+use crate::rpc::request::{RpcInvocation, RpcRequest};
+use crate::rpc_method;
 
 /// This client: a handle to publish and send with. It keeps the room, as the room's own handle does.
 #[derive(Clone)]
@@ -85,6 +89,40 @@ impl LocalParticipant {
             return self.shared.send(packet).await;
         }
         self.shared.command(Command::Lossy(Box::new(packet)))
+    }
+
+    /// Calls a method of somebody, and waits for the answer.
+    ///
+    /// Dropping the future does not call it back.
+    ///
+    /// # Errors
+    ///
+    /// What the method answered, or why there is no answer; see [`RpcError`]'s codes.
+    pub async fn perform_rpc(&self, request: RpcRequest) -> Result<String, RpcError> {
+        let (reply, answer) = oneshot::channel();
+        let call = Command::Call { request, reply };
+        self.shared.command(call).map_err(|_| RpcError::of(RpcError::SEND_FAILED))?;
+        answer.await.map_err(|_| RpcError::of(RpcError::RECIPIENT_DISCONNECTED))?
+    }
+
+    /// Lets others call a method of this client, in the place of one of the same name. Calls run beside each other, on the
+    /// runtime of the room, and end with it; one that panics is answered with [`RpcError::APPLICATION_ERROR`].
+    ///
+    /// A method that keeps the room by a handle keeps it for as long as it is registered: give it a
+    /// [`WeakRoom`](crate::WeakRoom).
+    pub fn register_rpc_method<F, R>(&self, name: impl Into<String>, method: F)
+    where
+        F: Fn(RpcInvocation) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<String, RpcError>> + Send + 'static,
+    {
+        let method = Some(rpc_method::method(method));
+        // A room that is over is called by nobody.
+        let _ = self.shared.command(Command::SetMethod { name: name.into(), method });
+    }
+
+    /// Takes a method away; calls of it that go on can still answer.
+    pub fn unregister_rpc_method(&self, name: impl Into<String>) {
+        let _ = self.shared.command(Command::SetMethod { name: name.into(), method: None });
     }
 
     /// Changes this client's metadata.

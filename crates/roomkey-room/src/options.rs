@@ -10,6 +10,7 @@ use livekit_protocol as proto;
 use rustls::ClientConfig;
 
 use crate::core::Settings;
+use crate::data_stream::limits::StreamLimits;
 use crate::error::ConnectError;
 use crate::room::Room;
 
@@ -28,6 +29,7 @@ pub struct RoomBuilder {
     connect_timeout: Duration,
     max_reconnect_attempts: u32,
     attributes: HashMap<String, String>,
+    stream_limits: StreamLimits,
     pub(crate) local_addresses: Option<Vec<IpAddr>>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
@@ -44,6 +46,7 @@ impl Default for RoomBuilder {
             connect_timeout: Duration::from_secs(20),
             max_reconnect_attempts: 20,
             attributes: HashMap::new(),
+            stream_limits: StreamLimits::default(),
             local_addresses: None,
             tls: None,
         }
@@ -94,6 +97,11 @@ impl RoomBuilder {
         self
     }
 
+    /// What is accepted of the streams of others.
+    pub fn stream_limits(self, stream_limits: StreamLimits) -> Self {
+        Self { stream_limits, ..self }
+    }
+
     /// The addresses of this machine to receive media on. By default those of all interfaces, or loopback alone if the
     /// server's URL is of loopback.
     pub fn local_addresses(self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
@@ -135,6 +143,7 @@ impl RoomBuilder {
             attributes: self.attributes.clone(),
             connect_timeout: self.connect_timeout,
             max_reconnect_attempts: self.max_reconnect_attempts,
+            stream_limits: self.stream_limits.clone(),
         }
     }
 }

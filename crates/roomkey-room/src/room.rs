@@ -1,8 +1,8 @@
 //! The room, as an application holds it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use livekit_protocol as proto;
 use roomkey_signal::{ParticipantToken, ServerUrl};
@@ -22,6 +22,7 @@ use crate::participant::{Participant, Participants};
 use crate::publication::TrackSource;
 use crate::remote_track::RemoteTrack;
 use crate::room_info::RoomInfo;
+use crate::rpc_method::RpcMethods;
 use crate::task::{Io, Task};
 use crate::video_settings::VideoSettings;
 
@@ -98,6 +99,7 @@ impl Room {
             server_host,
             local_addresses: options.local_addresses.clone(),
             tls: options.tls.clone(),
+            methods: RpcMethods::default(),
             io: Io::default(),
         };
         let last_track = AtomicU64::new(0);
@@ -128,6 +130,11 @@ impl Room {
     /// What the server says of the room, now and later.
     pub fn info(&self) -> watch::Receiver<Arc<RoomInfo>> {
         self.shared.info.clone()
+    }
+
+    /// A handle that does not keep the room.
+    pub fn downgrade(&self) -> WeakRoom {
+        WeakRoom(Arc::downgrade(&self.shared))
     }
 
     /// The name of the room.
@@ -228,6 +235,23 @@ impl Room {
         let mut state = self.connection_state();
         // A task that ended has said so before.
         let _ = state.wait_for(|state| state.is_disconnected()).await;
+    }
+}
+
+/// A handle that does not keep the room: for what the room itself keeps, such as a method.
+#[derive(Clone)]
+pub struct WeakRoom(Weak<Shared>);
+
+impl WeakRoom {
+    /// The room, while somebody keeps it.
+    pub fn upgrade(&self) -> Option<Room> {
+        self.0.upgrade().map(|shared| Room { shared })
+    }
+}
+
+impl fmt::Debug for WeakRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakRoom").finish_non_exhaustive()
     }
 }
 

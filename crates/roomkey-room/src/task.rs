@@ -20,7 +20,8 @@ use tokio_tungstenite::tungstenite::Bytes;
 use crate::clock;
 use crate::command::{Command, ReliableData};
 use crate::connection_state::{ConnectionState, DisconnectReason};
-use crate::core::{Core, DialId, Effect, Happened, LocalTrackId, SocketId};
+use crate::core::{Core, DialId, Effect, Happened, InvocationId, LocalTrackId, SocketId};
+use crate::data_stream::reader::StreamReader;
 use crate::error::ConnectError;
 use crate::event::{Broadcast, RoomEvent, TranscriptionSegment};
 use crate::media::{RtpOutlet, Sinks};
@@ -28,7 +29,10 @@ use crate::participant::{Participant, Participants};
 use crate::publication::TrackPublication;
 use crate::remote_track::RemoteTrack;
 use crate::room_info::RoomInfo;
+use crate::rpc::error::RpcError;
+use crate::rpc_method::RpcMethods;
 use crate::sockets::{Sockets, local_addresses};
+use crate::take_once::TakeOnce;
 use crate::websocket::{self, Websocket};
 
 const LONGEST_DATAGRAM: usize = 2_048;
@@ -50,6 +54,7 @@ pub(crate) struct Task {
     pub(crate) server_host: String,
     pub(crate) local_addresses: Option<Vec<IpAddr>>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) methods: RpcMethods,
     pub(crate) io: Io,
 }
 
@@ -77,6 +82,7 @@ enum Input {
     Dialed(DialId, Dialed),
     Datagram(SocketId, usize, SocketAddr, SocketAddr),
     Outlet,
+    Answer(InvocationId, Result<String, RpcError>),
     Timeout,
 }
 
@@ -122,6 +128,7 @@ impl Task {
                 Input::Datagram(sockets, length, source, destination) => {
                     self.receive(sockets, length, source, destination, now);
                 }
+                Input::Answer(id, answer) => self.core.respond(id, answer, now),
                 Input::Outlet | Input::Timeout => {
                     self.send_media(now);
                     self.core.handle_timeout(now);
@@ -146,6 +153,7 @@ impl Task {
                 Input::Datagram(id, length, source, destination)
             }
             () = outlet_ready.notified() => Input::Outlet,
+            (id, answer) = self.methods.next_answer() => Input::Answer(id, answer),
             () = until(deadline) => Input::Timeout,
             data = self.data.recv(), if can_send_data => Input::Data(data),
         }
@@ -215,6 +223,21 @@ impl Task {
             Command::RequestKeyframe { track } => self.core.request_keyframe(&track, now),
             Command::ChangeOwn { change, reply } => {
                 self.core.change_own(change, Box::new(move |result| drop(reply.send(result))), now);
+            }
+            Command::Call { request, reply } => {
+                self.core.call(&request, Box::new(move |result| drop(reply.send(result))), now);
+            }
+            Command::SetMethod { name, method } => {
+                self.core.set_method(&name, method.is_some());
+                match method {
+                    Some(method) => self.methods.register(name, method),
+                    None => self.methods.unregister(&name),
+                }
+            }
+            Command::Reliable(packet) => {
+                if let Err(error) = self.core.send_packet(*packet, true, now) {
+                    tracing::debug!(%error, "the end of a stream is not sent");
+                }
             }
             Command::Lossy(packet) => {
                 if let Err(error) = self.core.send_packet(*packet, false, now) {
@@ -348,7 +371,17 @@ impl Task {
                 self.info.send_modify(|info| Arc::make_mut(info).read(&room));
                 self.tell(RoomEvent::RoomUpdated);
             }
-            Happened::DataWritable => {}
+            Happened::StreamOpened(StreamReader::Text(reader)) => self.tell(RoomEvent::TextStreamOpened {
+                topic: reader.info().topic.clone(),
+                sender: reader.info().sender_identity.clone(),
+                reader: TakeOnce::new(reader),
+            }),
+            Happened::StreamOpened(StreamReader::Bytes(reader)) => self.tell(RoomEvent::ByteStreamOpened {
+                topic: reader.info().topic.clone(),
+                sender: reader.info().sender_identity.clone(),
+                reader: TakeOnce::new(reader),
+            }),
+            Happened::RpcInvoked(id, invocation) => self.methods.invoke(id, invocation),
             Happened::Packet { is_reliable, sender, participant, value } => {
                 self.packet(is_reliable, sender, participant, value);
             }

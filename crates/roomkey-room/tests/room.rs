@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
+use futures_util::StreamExt as _;
 use roomkey_dev_server::{Config, DevServer};
 use roomkey_room::{
-    ConnectError, ConnectionState, DataPacket, DisconnectReason, Participant, Room, RoomBuilder, RoomError, RoomEvent,
-    RoomEvents,
+    ByteStreamOptions, ConnectError, ConnectionState, DataPacket, DisconnectReason, Participant, Room, RoomBuilder,
+    RoomError, RoomEvent, RoomEvents, RpcError, RpcRequest, StreamError, TextStreamOptions,
 };
 use roomkey_token::{AccessToken, Signer, VideoGrant};
 use tokio::time::timeout;
@@ -201,4 +202,80 @@ async fn dropping_the_last_handle_leaves_the_room() {
     assert_eq!(data(&mut at_alice).await, b"still here");
     drop(bob_again);
     event(&mut at_alice, |event| matches!(event, RoomEvent::ParticipantDisconnected { .. }).then_some(())).await;
+}
+
+#[tokio::test]
+async fn texts_and_bytes_of_any_length_and_calls_go_both_ways() {
+    let server = server().await;
+    let (alice, mut at_alice) = join_with(&server, "alice", &Room::builder()).await;
+    let (bob, mut at_bob) = join_with(&server, "bob", &Room::builder().single_peer_connection(false)).await;
+    active(&alice, "bob").await;
+    active(&bob, "alice").await;
+    for length in [0, 10, 100_000] {
+        let text: String = "a grüße € 𝄞 ".chars().cycle().take(length).collect();
+        let info = alice.local_participant().send_text(&text, TextStreamOptions::new("chat")).await.unwrap();
+        let mut reader = event(&mut at_bob, |event| match event {
+            RoomEvent::TextStreamOpened { reader, topic, sender, .. } if topic == "chat" && sender == "alice" => {
+                reader.take()
+            }
+            _ => None,
+        })
+        .await;
+        assert_eq!(reader.info().id, info.id);
+        assert_eq!(timeout(PATIENCE, reader.read_all()).await.unwrap().unwrap(), text);
+        let bytes: Vec<u8> = (0..length).map(|index| (index * 31 % 251) as u8).collect();
+        bob.local_participant().send_bytes(&bytes, ByteStreamOptions::new("file").with_name("x")).await.unwrap();
+        let mut reader = event(&mut at_alice, |event| match event {
+            RoomEvent::ByteStreamOpened { reader, .. } => reader.take(),
+            _ => None,
+        })
+        .await;
+        assert_eq!(timeout(PATIENCE, reader.read_all()).await.unwrap().unwrap(), bytes);
+    }
+
+    alice.local_participant().register_rpc_method("double", |call| async move {
+        assert!(call.payload != "panic", "as asked");
+        Ok(format!("{}{} {}", call.payload, call.payload, call.caller_identity))
+    });
+    let call = |method: &str, payload: String| RpcRequest::new("alice", method, payload);
+    let me = bob.local_participant();
+    assert_eq!(me.perform_rpc(call("double", "x".into())).await.unwrap(), "xx bob");
+    let long = "y".repeat(40_000);
+    assert_eq!(me.perform_rpc(call("double", long.clone())).await.unwrap(), format!("{long}{long} bob"));
+    for (method, payload, code) in
+        [("double", "panic", RpcError::APPLICATION_ERROR), ("treble", "x", RpcError::UNSUPPORTED_METHOD)]
+    {
+        assert_eq!(me.perform_rpc(call(method, payload.into())).await.unwrap_err().code, code);
+    }
+    let nobody = me.perform_rpc(RpcRequest::new("carol", "double", "x")).await.unwrap_err();
+    assert_eq!(nobody.code, RpcError::RECIPIENT_NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_text_that_is_written_piece_by_piece_ends_with_its_attributes_or_is_cancelled() {
+    let server = server().await;
+    let (alice, _) = join_with(&server, "alice", &Room::builder()).await;
+    let (bob, mut at_bob) = join_with(&server, "bob", &Room::builder()).await;
+    active(&alice, "bob").await;
+    active(&bob, "alice").await;
+    for is_closed in [true, false] {
+        let mut writer = alice.local_participant().stream_text(TextStreamOptions::new("said")).await.unwrap();
+        writer.write("one ").await.unwrap();
+        let mut reader = event(&mut at_bob, |event| match event {
+            RoomEvent::TextStreamOpened { reader, .. } => reader.take(),
+            _ => None,
+        })
+        .await;
+        assert_eq!(reader.next().await.unwrap().unwrap(), "one ");
+        writer.write("two").await.unwrap();
+        assert_eq!(reader.next().await.unwrap().unwrap(), "two");
+        if is_closed {
+            writer.close_with(HashMap::from([("final".to_owned(), "true".to_owned())])).await.unwrap();
+            assert!(reader.next().await.is_none());
+            assert_eq!(reader.trailer_attributes().unwrap()["final"], "true");
+        } else {
+            drop(writer);
+            assert!(matches!(reader.next().await, Some(Err(StreamError::Aborted { .. }))));
+        }
+    }
 }

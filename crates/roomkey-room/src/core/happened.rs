@@ -9,10 +9,13 @@ use roomkey_rtc::{IncomingRtp, Rid};
 
 use super::LocalTrackId;
 use crate::connection_state::{ConnectionState, DisconnectReason};
+use crate::data_stream::reader::StreamReader;
 use crate::error::ConnectError;
 use crate::names::{ParticipantIdentity, TrackSid};
 use crate::participant::Participant;
 use crate::publication::TrackPublication;
+use crate::rpc::endpoint::InvocationId;
+use crate::rpc::request::RpcInvocation;
 
 type Who = Arc<Participant>;
 type Track = Arc<TrackPublication>;
@@ -63,6 +66,6 @@ pub(crate) enum Happened {
         participant: Option<Who>,
         value: proto::data_packet::Value,
     },
-    /// More can be sent.
-    DataWritable,
+    StreamOpened(StreamReader),
+    RpcInvoked(InvocationId, RpcInvocation),
 }

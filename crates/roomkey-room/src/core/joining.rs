@@ -235,6 +235,7 @@ impl Core {
         };
         let is_subscriber_primary = join.subscriber_primary && !self.link.is_single();
         self.link.join = Some(Join { is_subscriber_primary });
+        self.server_version = join.server_info.as_ref().map(|info| info.version.clone()).unwrap_or_default();
         self.room = join.room.clone().unwrap_or_default();
         self.told.push(Happened::RoomChanged(Box::new(self.room.clone())));
         self.members.joined(own, &join.other_participants, &mut self.told);

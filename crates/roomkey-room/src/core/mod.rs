@@ -5,6 +5,7 @@
 //! says.
 
 mod backoff;
+mod calls;
 mod happened;
 mod joining;
 mod link;
@@ -27,9 +28,12 @@ use roomkey_signal::{ParticipantToken, ServerUrl};
 use url::Url;
 
 use crate::connection_state::{ConnectionState, DisconnectReason};
+use crate::data_stream::limits::StreamLimits;
 use crate::error::ConnectError;
 use crate::names::TrackSid;
+pub(crate) use crate::rpc::endpoint::InvocationId;
 
+use calls::Calls;
 pub(crate) use happened::Happened;
 use link::Link;
 use members::Members;
@@ -81,6 +85,7 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     /// How often it is tried to come back before the room is over.
     pub(crate) max_reconnect_attempts: u32,
+    pub(crate) stream_limits: StreamLimits,
 }
 
 #[derive(Debug)]
@@ -108,8 +113,10 @@ pub(crate) struct Core {
     members: Members,
     publishing: Publishing,
     packets: Packets,
+    calls: Calls,
     requests: Requests,
     room: proto::Room,
+    server_version: String,
     effects: VecDeque<Effect>,
     /// Scratch for what the parts tell.
     told: Vec<Happened>,
@@ -129,18 +136,20 @@ impl Core {
         let mut core = Self {
             phase: Phase::Connecting(now + settings.connect_timeout),
             members: Members::new(settings.auto_subscribe),
-            settings,
             server_url,
             token,
             unix_time: (now, unix_time),
+            packets: Packets::new(settings.stream_limits.clone()),
+            calls: Calls::new(Rng::with_seed(seed ^ 1)),
+            settings,
             rng: Rng::with_seed(seed),
             link,
             last_dial: 0,
             last_sockets: 0,
             publishing: Publishing::default(),
-            packets: Packets::default(),
             requests: Requests::default(),
             room: proto::Room::default(),
+            server_version: String::new(),
             effects: VecDeque::new(),
             told: Vec::new(),
         };
@@ -162,8 +171,14 @@ impl Core {
             Phase::Over => return None,
         };
         let transports = self.link.transports().map(Transport::poll_timeout);
-        let others =
-            [phase, self.link.timeout(), self.publishing.timeout(), self.requests.timeout(), self.packets.timeout()];
+        let others = [
+            phase,
+            self.link.timeout(),
+            self.publishing.timeout(),
+            self.requests.timeout(),
+            self.packets.timeout(),
+            self.calls.rpc.poll_timeout(),
+        ];
         transports.chain(others.into_iter().flatten()).min()
     }
 
@@ -278,6 +293,8 @@ impl Core {
                 break;
             }
         }
+        self.senders_left(now);
+        self.drain_streams(now);
         self.flush_packets(now);
         while self.drain_media(now) {}
         self.tell();
@@ -348,7 +365,7 @@ impl Core {
 
     fn connect_failed(&mut self, error: ConnectError) {
         if matches!(self.phase, Phase::Connecting(_)) {
-            self.end(DisconnectReason::JoinFailure);
+            self.end();
             self.told.push(Happened::ConnectFailed(error));
             self.tell();
         }
@@ -359,16 +376,17 @@ impl Core {
         if let Phase::Connecting(_) = self.phase {
             self.connect_failed(ConnectError::Refused(reason));
         } else if !self.is_over() {
-            self.end(reason);
+            self.end();
             self.told.push(Happened::StateChanged(ConnectionState::Disconnected(reason)));
         }
     }
 
-    fn end(&mut self, reason: DisconnectReason) {
+    fn end(&mut self) {
         self.phase = Phase::Over;
         self.publishing.fail_all();
         self.requests.fail_all();
-        self.packets.end(reason, &mut self.told);
+        self.packets.end();
+        self.calls.end();
         for transport in self.link.transports_mut() {
             transport.rtc.close();
         }

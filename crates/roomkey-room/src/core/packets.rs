@@ -10,7 +10,9 @@ use roomkey_rtc::{ChannelId, SendDataError};
 
 use super::reliable::{Incoming, Outgoing};
 use super::{Core, Happened};
-use crate::connection_state::DisconnectReason;
+use crate::data_stream::incoming::{IncomingStreams, Origin};
+use crate::data_stream::limits::StreamLimits;
+use crate::data_stream::reader::OpenReaders;
 use crate::error::RoomError;
 
 /// The largest packet: what LiveKit's SDKs cap SCTP's messages at.
@@ -19,10 +21,12 @@ pub(crate) const MAX_PACKET: usize = 64_000;
 const BUSY: usize = 1024 * 1024;
 
 /// The packets of a room.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Packets {
     outgoing: Outgoing,
     incoming: Incoming,
+    pub(super) streams: IncomingStreams,
+    pub(super) readers: OpenReaders,
     /// Numbered and encoded, not yet handed to the channel.
     queue: VecDeque<Vec<u8>>,
     queued: usize,
@@ -30,6 +34,18 @@ pub(crate) struct Packets {
 }
 
 impl Packets {
+    pub(super) fn new(limits: StreamLimits) -> Self {
+        Self {
+            outgoing: Outgoing::default(),
+            incoming: Incoming::default(),
+            readers: OpenReaders::new(limits.unread_bytes),
+            streams: IncomingStreams::new(limits),
+            queue: VecDeque::new(),
+            queued: 0,
+            is_busy: false,
+        }
+    }
+
     /// Another stay: what has not arrived goes out anew.
     pub(super) fn restart(&mut self) {
         self.queue.clear();
@@ -49,18 +65,22 @@ impl Packets {
     }
 
     pub(super) fn timeout(&self) -> Option<Instant> {
-        None
+        self.streams.poll_timeout()
     }
 
-    pub(super) fn end(&mut self, _reason: DisconnectReason, _told: &mut Vec<Happened>) {
+    /// Nothing more comes: readers are told.
+    pub(super) fn end(&mut self) {
         self.queue.clear();
         self.queued = 0;
+        self.streams.disconnected();
+        while let Some(event) = self.streams.poll_event() {
+            self.readers.handle_event(event, &mut self.streams);
+        }
     }
 }
 
 impl Core {
-    /// Whether reliable data may be sent, or so much is on its way that one has to wait for
-    /// [`Happened::DataWritable`].
+    /// Whether reliable data may be sent, or so much is on its way that one has to wait.
     pub(crate) fn can_send_data(&self) -> bool {
         !self.packets.is_busy
     }
@@ -132,13 +152,34 @@ impl Core {
         }
         let on_their_way = transport.rtc.buffered_amount(channel) + self.packets.queued;
         self.packets.outgoing.unacknowledged(on_their_way);
-        if self.packets.is_busy && self.packets.outgoing.kept_bytes() < BUSY {
-            self.packets.is_busy = false;
-            self.told.push(Happened::DataWritable);
+        self.packets.is_busy = self.packets.outgoing.kept_bytes() >= BUSY;
+    }
+
+    pub(super) fn handle_packets_timeout(&mut self, now: Instant) {
+        self.packets.streams.handle_timeout(now);
+        self.calls.rpc.handle_timeout(now);
+    }
+
+    /// Streams and calls of those who have left end.
+    pub(super) fn senders_left(&mut self, now: Instant) {
+        for happened in &self.told {
+            if let Happened::ParticipantDisconnected(participant, _) = happened {
+                self.packets.streams.participant_left(&participant.identity, &participant.sid);
+                self.calls.rpc.participant_left(now, &participant.identity);
+            }
         }
     }
 
-    pub(super) fn handle_packets_timeout(&mut self, _now: Instant) {}
+    /// Hands what has come of streams to their readers or to RPC, and does what RPC wants.
+    pub(super) fn drain_streams(&mut self, now: Instant) {
+        while let Some(event) = self.packets.streams.poll_event() {
+            let Some(event) = self.calls.rpc.handle_stream(now, event) else { continue };
+            if let Some(reader) = self.packets.readers.handle_event(event, &mut self.packets.streams) {
+                self.told.push(Happened::StreamOpened(reader));
+            }
+        }
+        self.drain_calls(now);
+    }
 
     pub(super) fn handle_data(&mut self, is_subscriber: bool, channel: ChannelId, bytes: &[u8], now: Instant) {
         let Some(transport) = self.link.transport_mut(is_subscriber) else { return };
@@ -163,6 +204,11 @@ impl Core {
                 (identity, sid) = (user.participant_identity.clone(), user.participant_sid.clone());
             }
         }
+        let origin = Origin { identity: identity.as_str().into(), sid: sid.as_str().into() };
+        let value = self.calls.rpc.handle_packet(now, &origin.identity, value);
+        let Some(value) = value.and_then(|value| self.packets.streams.handle_packet(now, &origin, value)) else {
+            return;
+        };
         let participant = self.members.sender(&identity, &sid);
         let sender =
             participant.as_ref().map_or_else(|| identity.as_str().into(), |participant| participant.identity.clone());

@@ -150,6 +150,13 @@ impl StreamInfo {
         }
     }
 
+    pub(crate) fn set_sender(&mut self, identity: ParticipantIdentity) {
+        match self {
+            Self::Text(info) => info.sender_identity = identity,
+            Self::Bytes(info) => info.sender_identity = identity,
+        }
+    }
+
     pub(crate) fn is_text(&self) -> bool {
         matches!(self, Self::Text(_))
     }

@@ -110,6 +110,11 @@ impl WholeStream {
         &self.head.info
     }
 
+    /// Whether all is in the header.
+    pub(crate) fn is_one_packet(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
     fn new(
         mut header: proto::Header,
         to: Vec<ParticipantIdentity>,

@@ -1,0 +1,100 @@
+//! RPC in the room: calls of others' methods, and of ours.
+
+use std::collections::HashMap;
+use std::time::{Instant, SystemTime};
+
+use fastrand::Rng;
+
+use super::{Core, Happened, Reply};
+use crate::names::ParticipantIdentity;
+use crate::rpc::endpoint::{InvocationId, RpcEndpoint, RpcOutput};
+use crate::rpc::error::RpcError;
+use crate::rpc::request::RpcRequest;
+
+/// The calls of a room.
+pub(crate) struct Calls {
+    pub(super) rpc: RpcEndpoint,
+    waiting: HashMap<String, Reply<Result<String, RpcError>>>,
+    /// Who called, so that its answer takes a form that it can read.
+    callers: HashMap<InvocationId, ParticipantIdentity>,
+}
+
+impl Calls {
+    pub(super) fn new(rng: Rng) -> Self {
+        Self { rpc: RpcEndpoint::new(rng), waiting: HashMap::new(), callers: HashMap::new() }
+    }
+
+    /// The room is over.
+    pub(super) fn end(&mut self) {
+        self.rpc.disconnected();
+        while let Some(output) = self.rpc.poll_output() {
+            if let RpcOutput::Finished { call, result } = output
+                && let Some(reply) = self.waiting.remove(&call)
+            {
+                reply(result);
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Calls a method of somebody.
+    pub(crate) fn call(&mut self, request: &RpcRequest, reply: Reply<Result<String, RpcError>>, now: Instant) {
+        if self.is_over() {
+            return reply(Err(RpcError::of(RpcError::SEND_FAILED)));
+        }
+        let at = self.system_time(now);
+        let recipient = self.members.participants.get(&request.destination_identity).cloned();
+        let version = (!self.server_version.is_empty()).then_some(self.server_version.as_str());
+        match self.calls.rpc.call(now, at, request, recipient.as_deref(), version) {
+            Ok(call) => {
+                self.calls.waiting.insert(call, reply);
+                self.settle(now);
+            }
+            Err(error) => reply(Err(error)),
+        }
+    }
+
+    /// Takes calls of this method, or takes none.
+    pub(crate) fn set_method(&mut self, method: &str, is_registered: bool) {
+        if is_registered {
+            self.calls.rpc.register(method);
+        } else {
+            self.calls.rpc.unregister(method);
+        }
+    }
+
+    /// Answers a call of a method of ours.
+    pub(crate) fn respond(&mut self, id: InvocationId, answer: Result<String, RpcError>, now: Instant) {
+        let caller = self.calls.callers.remove(&id);
+        let caller = caller.and_then(|caller| self.members.participants.get(&caller).cloned());
+        let at = self.system_time(now);
+        self.calls.rpc.respond(id, answer, caller.as_deref(), at);
+        self.settle(now);
+    }
+
+    pub(super) fn drain_calls(&mut self, now: Instant) {
+        while let Some(output) = self.calls.rpc.poll_output() {
+            match output {
+                RpcOutput::Send(packet) => {
+                    if let Err(error) = self.enqueue(packet, true, now) {
+                        tracing::debug!(%error, "a part of a call was not sent");
+                    }
+                }
+                RpcOutput::Invoke { id, invocation } => {
+                    self.calls.callers.insert(id, invocation.caller_identity.clone());
+                    self.told.push(Happened::RpcInvoked(id, invocation));
+                }
+                RpcOutput::Finished { call, result } => {
+                    if let Some(reply) = self.calls.waiting.remove(&call) {
+                        reply(result);
+                    }
+                }
+            }
+        }
+    }
+
+    fn system_time(&self, now: Instant) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.unix_time.1 + now.saturating_duration_since(self.unix_time.0)
+    }
+}
