@@ -49,8 +49,8 @@ pub(crate) enum IncomingEvent {
     Opened { key: StreamKey, info: StreamInfo },
     /// More of its contents; never empty.
     Chunk { key: StreamKey, content: Content },
-    /// It has ended.
-    Closed { key: StreamKey, trailer_attributes: HashMap<String, String>, outcome: Result<(), StreamError> },
+    /// It has ended; with attributes if that was with a trailer.
+    Closed { key: StreamKey, trailer_attributes: Option<HashMap<String, String>>, outcome: Result<(), StreamError> },
     /// It could not be opened.
     Refused { sender_identity: ParticipantIdentity, topic: String, error: StreamError },
 }
@@ -166,7 +166,7 @@ impl IncomingStreams {
             let (content, result) = decoder.decode(content);
             self.events.extend(content.map(|content| IncomingEvent::Chunk { key, content }));
             let outcome = result.and_then(|()| decoder.finish());
-            return self.events.push_back(IncomingEvent::Closed { key, trailer_attributes: HashMap::new(), outcome });
+            return self.events.push_back(IncomingEvent::Closed { key, trailer_attributes: None, outcome });
         }
         self.keys.entry(origin.sid.clone()).or_default().insert(id.clone(), key);
         self.open.insert(key, OpenStream { id, origin: origin.clone(), decoder, next_index: 0, last_heard: now });
@@ -216,13 +216,13 @@ impl IncomingStreams {
         }
         if chunk.chunk_index > stream.next_index {
             let error = StreamError::MissedChunk { expected: stream.next_index, received: chunk.chunk_index };
-            return self.close(key, HashMap::new(), Err(error));
+            return self.close(key, None, Err(error));
         }
         stream.next_index += 1;
         let (content, result) = stream.decoder.decode(chunk.content);
         self.events.extend(content.map(|content| IncomingEvent::Chunk { key, content }));
         if result.is_err() {
-            self.close(key, HashMap::new(), result);
+            self.close(key, None, result);
         }
     }
 
@@ -232,21 +232,26 @@ impl IncomingStreams {
         let bytes = trailer.reason.len() + attributes_bytes(&trailer.attributes);
         let limit = self.limits.metadata_bytes;
         if bytes > limit {
-            return self.close(key, HashMap::new(), Err(StreamError::MetadataTooLarge { bytes, limit }));
+            return self.close(key, None, Err(StreamError::MetadataTooLarge { bytes, limit }));
         }
         let outcome = if trailer.reason.is_empty() {
             stream.decoder.finish()
         } else {
             Err(StreamError::Aborted { reason: trailer.reason })
         };
-        self.close(key, trailer.attributes, outcome);
+        self.close(key, Some(trailer.attributes), outcome);
     }
 
     fn key(&self, origin: &Origin, id: &str) -> Option<StreamKey> {
         self.keys.get(&origin.sid)?.get(id).copied()
     }
 
-    fn close(&mut self, key: StreamKey, trailer_attributes: HashMap<String, String>, outcome: Result<(), StreamError>) {
+    fn close(
+        &mut self,
+        key: StreamKey,
+        trailer_attributes: Option<HashMap<String, String>>,
+        outcome: Result<(), StreamError>,
+    ) {
         if self.remove(key) {
             self.events.push_back(IncomingEvent::Closed { key, trailer_attributes, outcome });
         }
@@ -256,7 +261,7 @@ impl IncomingStreams {
         let mut over: Vec<_> = self.open.iter().filter(|(_, stream)| is_over(stream)).map(|(key, _)| *key).collect();
         over.sort_unstable();
         for key in over {
-            self.close(key, HashMap::new(), Err(error.clone()));
+            self.close(key, None, Err(error.clone()));
         }
     }
 

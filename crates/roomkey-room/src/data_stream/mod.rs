@@ -15,3 +15,6 @@ pub(crate) mod outgoing;
 pub(crate) mod packet;
 pub(crate) mod reader;
 pub(crate) mod utf8;
+
+#[cfg(test)]
+mod livekit_tests;

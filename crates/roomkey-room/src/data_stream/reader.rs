@@ -1,6 +1,7 @@
 //! What an application reads a stream of somebody else from.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -20,11 +21,11 @@ macro_rules! reader {
         /// given. What comes while nobody reads is kept up to
         /// [`StreamLimits::unread_bytes`](crate::StreamLimits::unread_bytes), beyond which the stream fails with
         /// [`StreamError::TooMuchUnread`]. Who drops the reader gets nothing more, and what still comes is thrown away.
-        #[derive(Debug)]
         pub struct $reader {
             info: $info,
             shared: Arc<Shared<$item>>,
             collected: $item,
+            failure: Option<StreamError>,
         }
 
         impl $reader {
@@ -35,8 +36,8 @@ macro_rules! reader {
 
             #[doc = $read_all]
             ///
-            /// Dropping the future loses nothing: the next call goes on where it was. Pieces that were taken through the
-            /// [`Stream`] are not in it.
+            /// Dropping the future loses nothing: the next call goes on where it was. What was taken through the [`Stream`], or
+            /// has been given before, is not in it.
             ///
             /// # Errors
             ///
@@ -55,15 +56,17 @@ macro_rules! reader {
                     let piece = piece?;
                     if self.collected.len().saturating_add(piece.len()) > limit {
                         self.shared.give_up();
-                        return Err(StreamError::TooLarge { limit });
+                        self.failure = Some(StreamError::TooLarge { limit });
+                        break;
                     }
                     self.collected.append_piece(&piece);
                 }
-                Ok(std::mem::take(&mut self.collected))
+                let collected = std::mem::take(&mut self.collected);
+                self.failure.clone().map_or(Ok(collected), Err)
             }
 
-            /// What the sender said at the end of the stream, by key: `None` until all has been read, or if no end came. A
-            /// stream that came in one packet has none.
+            /// What the sender said at the end of the stream, by key: `None` until all has been read, and if there was no
+            /// trailer. A stream that came in one packet has none.
             pub fn trailer_attributes(&self) -> Option<HashMap<String, String>> {
                 let queue = self.shared.lock();
                 queue.trailer_attributes.clone().filter(|_| queue.pieces.is_empty())
@@ -73,8 +76,18 @@ macro_rules! reader {
         impl Stream for $reader {
             type Item = Result<$item, StreamError>;
 
-            fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-                self.shared.poll_piece(cx)
+            fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+                let piece = self.shared.poll_piece(cx);
+                if let Poll::Ready(Some(Err(error))) = &piece {
+                    self.failure = Some(error.clone());
+                }
+                piece
+            }
+        }
+
+        impl fmt::Debug for $reader {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($reader)).field("info", &self.info).finish_non_exhaustive()
             }
         }
 
@@ -157,12 +170,12 @@ impl OpenReaders {
             StreamInfo::Text(info) => {
                 let shared = Arc::new(Shared::new(self.unread_bytes));
                 self.sinks.insert(key, Sink::Text(Arc::clone(&shared)));
-                StreamReader::Text(TextStreamReader { info, shared, collected: String::new() })
+                StreamReader::Text(TextStreamReader { info, shared, collected: String::new(), failure: None })
             }
             StreamInfo::Bytes(info) => {
                 let shared = Arc::new(Shared::new(self.unread_bytes));
                 self.sinks.insert(key, Sink::Bytes(Arc::clone(&shared)));
-                StreamReader::Bytes(ByteStreamReader { info, shared, collected: Vec::new() })
+                StreamReader::Bytes(ByteStreamReader { info, shared, collected: Vec::new(), failure: None })
             }
         }
     }
@@ -221,13 +234,12 @@ impl<T: Piece> Shared<T> {
         is_kept
     }
 
-    fn end(&self, trailer_attributes: HashMap<String, String>, outcome: Result<(), StreamError>) {
+    fn end(&self, trailer_attributes: Option<HashMap<String, String>>, outcome: Result<(), StreamError>) {
         let mut queue = self.lock();
         if queue.end != End::Open {
             return;
         }
-        let has_trailer = matches!(outcome, Ok(()) | Err(StreamError::Aborted { .. }));
-        queue.trailer_attributes = has_trailer.then_some(trailer_attributes);
+        queue.trailer_attributes = trailer_attributes;
         queue.end = outcome.map_or_else(End::Failed, |()| End::Over);
         wake(queue);
     }

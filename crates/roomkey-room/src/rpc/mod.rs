@@ -10,3 +10,6 @@ pub(crate) mod error;
 pub(crate) mod request;
 mod responder;
 mod wire;
+
+#[cfg(test)]
+mod livekit_tests;

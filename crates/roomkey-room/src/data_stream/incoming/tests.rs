@@ -20,7 +20,7 @@ fn a_text_stream_is_opened_grows_and_is_closed() {
     assert_eq!(text_of(&events), "hello world");
     assert_eq!(outcome_of(&events), Ok(()));
     let Some(IncomingEvent::Closed { trailer_attributes, .. }) = events.last() else { panic!("{events:?}") };
-    assert_eq!(*trailer_attributes, attributes(&[("lk.transcription_final", "true")]));
+    assert_eq!(*trailer_attributes, Some(attributes(&[("lk.transcription_final", "true")])));
     assert_eq!((events.len(), streams.core.open_streams(), streams.core.poll_timeout()), (4, 0, None));
 }
 

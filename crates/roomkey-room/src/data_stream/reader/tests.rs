@@ -56,8 +56,10 @@ fn an_error_comes_after_what_was_received() {
     room.trailer("s", "interrupted");
     assert_eq!(reader.next().now_or_never(), Some(Some(Ok("half".to_owned()))));
     let aborted = StreamError::Aborted { reason: "interrupted".to_owned() };
-    assert_eq!(reader.next().now_or_never(), Some(Some(Err(aborted))));
+    assert_eq!(reader.next().now_or_never(), Some(Some(Err(aborted.clone()))));
     assert_eq!(reader.next().now_or_never(), Some(None));
+    assert_eq!(reader.read_all().now_or_never(), Some(Err(aborted)), "half a text is not passed off as a whole one");
+    assert_eq!(reader.trailer_attributes(), Some(HashMap::from([("end".to_owned(), "yes".to_owned())])));
 }
 
 #[test]
@@ -101,6 +103,7 @@ fn more_than_is_to_be_collected_is_an_error() {
     let mut reader = room.open_text("s");
     room.chunk("s", 0, "0123456789");
     assert_eq!(reader.read_all_within(9).now_or_never(), Some(Err(StreamError::TooLarge { limit: 9 })));
+    assert_eq!(reader.read_all().now_or_never(), Some(Err(StreamError::TooLarge { limit: 9 })), "and stays one");
     room.chunk("s", 1, "more");
     assert_eq!(room.streams.open_streams(), 0);
 }
@@ -112,7 +115,7 @@ fn bytes_are_read_as_bytes() {
     let Some(StreamReader::Bytes(mut reader)) = room.open("s", bytes, Some(b"\xff\x00".to_vec())) else { panic!() };
     assert_eq!(reader.info().name, "a.bin");
     assert_eq!(reader.read_all().now_or_never(), Some(Ok(vec![0xff, 0])));
-    assert_eq!(reader.trailer_attributes(), Some(HashMap::new()));
+    assert_eq!(reader.trailer_attributes(), None);
 }
 
 struct Room {

@@ -323,9 +323,9 @@ fn only_so_many_invocations_wait() {
 
 #[test]
 fn a_request_that_is_too_large_is_refused() {
-    let mut pair = Pair::new(2);
+    let mut pair = Pair::new(1);
     pair.agent.rpc.register("m");
-    let call = pair.call(&RpcRequest::new("agent", "m", noise(STREAM_PAYLOAD_BYTES + 1)));
+    let call = pair.call(&RpcRequest::new("agent", "m", "x".repeat(STREAM_PAYLOAD_BYTES + 1)));
     pair.exchange();
     assert_eq!(pair.client.finished, [(call, Err(RpcError::of(1402)))]);
     assert!(pair.agent.invoked.is_empty());
