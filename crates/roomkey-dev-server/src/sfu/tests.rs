@@ -1,7 +1,7 @@
 //! The core with clients of `roomkey-rtc`, in virtual time, over a link that loses nothing.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,6 +24,7 @@ use crate::clock::Now;
 use crate::tokens::Keys;
 
 const STEP: Duration = Duration::from_millis(5);
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
 struct Client {
     connection: ConnectionId,
@@ -42,6 +43,10 @@ struct Client {
 impl Client {
     fn new(connection: ConnectionId, now: Instant) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 40_000 + u16::try_from(connection).unwrap()));
+        Self::at(address, connection, now)
+    }
+
+    fn at(address: SocketAddr, connection: ConnectionId, now: Instant) -> Self {
         let mut rtc = PeerConnection::new(&Config::new(), now);
         rtc.add_local_candidate(Candidate::host_udp(address).unwrap());
         let reliable = rtc.open_channel(ChannelConfig::new("_reliable"));
@@ -107,8 +112,12 @@ impl World {
     }
 
     fn try_join(&mut self, identity: &str, grant: VideoGrant) -> Result<usize, Refusal> {
-        let connection = self.clients.len() as u64 + 1;
-        let mut client = Client::new(connection, self.now.instant);
+        let client = Client::new(self.clients.len() as u64 + 1, self.now.instant);
+        self.join_as(client, identity, grant)
+    }
+
+    fn join_as(&mut self, mut client: Client, identity: &str, grant: VideoGrant) -> Result<usize, Refusal> {
+        let connection = client.connection;
         let offer = client.rtc.create_offer(self.now.instant).unwrap().unwrap();
         let joining = Joining {
             connection: Some(connection),
@@ -132,6 +141,12 @@ impl World {
         self.sfu.join(joining, self.now)?;
         self.clients.push(client);
         Ok(self.clients.len() - 1)
+    }
+
+    /// The client is gone without a word, and its address is free. Where it was.
+    fn vanish(&mut self, client: usize) -> SocketAddr {
+        let silent = Client::at(NOWHERE, self.clients[client].connection, self.now.instant);
+        std::mem::replace(&mut self.clients[client], silent).address
     }
 
     fn join(&mut self, identity: &str) -> usize {
@@ -628,4 +643,27 @@ fn datagrams_of_strangers_change_nothing() {
     world.send_data(alice, "still here", &[]);
     assert_eq!(world.topics(bob), [("alice".to_owned(), "still here".to_owned())]);
     assert!(world.sfu.sources.len() <= 2);
+}
+
+#[test]
+fn who_gets_the_address_of_one_who_vanished_joins_all_the_same() {
+    let mut world = World::new();
+    let (vanished, speaker) = (world.join("vanished"), world.join("speaker"));
+    world.run(Duration::from_secs(1));
+    let sender = world.publish_audio(speaker);
+    world.speak(speaker, sender, 5);
+    // The system gives the port of a process that ended to the next one.
+    let address = world.vanish(vanished);
+    let newcomer = Client::at(address, 3, world.now.instant);
+    let newcomer = world.join_as(newcomer, "newcomer", VideoGrant::join("lab")).unwrap();
+    // The one before is still sent what everybody is sent.
+    world.send_data(speaker, "early", &[]);
+    world.speak(speaker, sender, 40);
+    world.send_data(speaker, "late", &[]);
+    assert!(world.clients[newcomer].rtc.is_connected());
+    world.send_data(newcomer, "hello", &[]);
+    assert_eq!(world.topics(speaker), [("newcomer".to_owned(), "hello".to_owned())]);
+    let said: Vec<_> = world.topics(newcomer).into_iter().map(|(_, topic)| topic).collect();
+    assert_eq!(said, ["early", "late"]);
+    assert!(world.clients[newcomer].packets.len() > 20, "{}", world.clients[newcomer].packets.len());
 }
