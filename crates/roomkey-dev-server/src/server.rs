@@ -14,6 +14,7 @@ use crate::clock::Now;
 use crate::config::{Config, DEV_KEY, DEV_SECRET};
 use crate::event::Event;
 use crate::http::{self, Http};
+use crate::listener::Listener;
 use crate::media::{Command, Media};
 use crate::sfu::{Settings, Sfu};
 use crate::tokens::Keys;
@@ -77,7 +78,9 @@ impl DevServer {
             workers: HashMap::new(),
         };
         let gives_tokens = config.development_token_server.unwrap_or_else(|| config.address.is_loopback());
-        let http = Http::new(Arc::clone(&keys), commands.clone(), gives_tokens.then(|| format!("ws://{address}")));
+        let url = gives_tokens.then(|| format!("ws://{address}"));
+        let http = Http::new(Arc::clone(&keys), commands.clone(), url, config.handshake_timeout);
+        let listener = Listener::new(listener, config.max_connections, config.handshake_timeout);
         let mut tasks = JoinSet::new();
         tasks.spawn(media.run());
         tasks.spawn(http::serve(listener, http));
