@@ -55,7 +55,11 @@ impl Room {
                     self.handle_data(id, kind, &bytes, cx);
                 }
             }
-            Event::ChannelOpened { id: channel, label } => peer.channel_opened(channel, &label, cx.now.instant),
+            Event::ChannelOpened { id: channel, label } => {
+                if let Err(why) = peer.channel_opened(channel, &label, cx.now.instant) {
+                    self.handle_undelivered(id, why, cx);
+                }
+            }
             Event::ChannelClosed { id: channel } => peer.channel_closed(channel),
             Event::Connected => {
                 peer.is_connected = true;
@@ -189,7 +193,7 @@ impl Room {
             return;
         }
         // As long as it is told nothing, it sends everything.
-        let is_less = found.quality_told.map_or(wanted.is_none(), |told| wanted < told);
+        let is_less = found.quality_told.map_or_else(|| wanted.is_none(), |told| wanted < told);
         if is_less {
             let since = *found.wanted_less_since.get_or_insert(cx.now.instant);
             if cx.now.instant.saturating_duration_since(since) < PATIENCE {
