@@ -22,6 +22,8 @@ pub struct Config {
     pub(crate) empty_timeout: Duration,
     pub(crate) departure_timeout: Duration,
     pub(crate) max_participants: u32,
+    pub(crate) max_connections: usize,
+    pub(crate) handshake_timeout: Duration,
     pub(crate) auto_create: bool,
     pub(crate) echo_agent: bool,
     pub(crate) development_token_server: Option<bool>,
@@ -38,6 +40,8 @@ impl Default for Config {
             empty_timeout: Duration::from_secs(300),
             departure_timeout: Duration::from_secs(20),
             max_participants: 0,
+            max_connections: 800,
+            handshake_timeout: Duration::from_secs(10),
             auto_create: true,
             echo_agent: false,
             development_token_server: None,
@@ -103,6 +107,23 @@ impl Config {
         self
     }
 
+    /// The most TCP connections at a time: clients, workers, and requests that are under way. 800, since many systems give
+    /// a process 1,024 descriptors. Of those without a websocket the oldest makes room for who comes; where all have one,
+    /// who comes is cut off.
+    #[must_use]
+    pub fn with_max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// How long a TCP connection may take to send its request or to become a websocket, and a worker's websocket to
+    /// register. 10 seconds.
+    #[must_use]
+    pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
     /// Whether a join makes the room. With `false` a token without `roomCreate` gets 404 for a room that isn't there.
     #[must_use]
     pub fn with_auto_create(mut self, auto_create: bool) -> Self {
@@ -144,6 +165,8 @@ impl fmt::Debug for Config {
             .field("empty_timeout", &self.empty_timeout)
             .field("departure_timeout", &self.departure_timeout)
             .field("max_participants", &self.max_participants)
+            .field("max_connections", &self.max_connections)
+            .field("handshake_timeout", &self.handshake_timeout)
             .field("auto_create", &self.auto_create)
             .field("echo_agent", &self.echo_agent)
             .finish_non_exhaustive()

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{DefaultBodyLimit, OriginalUri, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, OriginalUri, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION,
     CONTENT_TYPE,
@@ -18,10 +19,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use roomkey_signal::{ConnectRequest, ConnectRequestError, ParticipantToken, Transport};
 use roomkey_token::{AccessToken, TokenRequest, TokenResponse, VideoGrant};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Now;
+use crate::listener::{Listener, Visitor};
 use crate::media::{Command, OUTGOING};
 use crate::sfu::{Joining, Refusal};
 use crate::sockets::{self, LONGEST_MESSAGE};
@@ -33,6 +34,9 @@ const NO_PERMISSIONS: &str = "no permissions to access the room";
 /// The longest body of a request for a token.
 const LONGEST_BODY: usize = 64 * 1024;
 
+/// What a websocket reads at a time, in bytes. It holds as much as long as it is open; the default is 128 KiB.
+const READ_BUFFER: usize = 4 * 1024;
+
 /// What the handlers share.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
@@ -42,11 +46,18 @@ pub(crate) struct Http {
     url: Option<String>,
     /// Numbers websockets, of clients and workers alike. The demo agent is 0.
     sockets: Arc<AtomicU64>,
+    /// How long a worker may take to register.
+    handshake_timeout: Duration,
 }
 
 impl Http {
-    pub(crate) fn new(keys: Arc<Keys>, commands: mpsc::Sender<Command>, url: Option<String>) -> Self {
-        Self { keys, commands, url, sockets: Arc::new(AtomicU64::new(1)) }
+    pub(crate) fn new(
+        keys: Arc<Keys>,
+        commands: mpsc::Sender<Command>,
+        url: Option<String>,
+        handshake_timeout: Duration,
+    ) -> Self {
+        Self { keys, commands, url, sockets: Arc::new(AtomicU64::new(1)), handshake_timeout }
     }
 
     fn number(&self) -> u64 {
@@ -82,7 +93,7 @@ impl From<ConnectRequestError> for Refusal {
 }
 
 /// Serves until the task is dropped.
-pub(crate) async fn serve(listener: TcpListener, http: Http) {
+pub(crate) async fn serve(listener: Listener, http: Http) {
     let app = Router::new()
         .route("/", get(root).options(preflight))
         .route("/rtc", get(connect))
@@ -96,7 +107,7 @@ pub(crate) async fn serve(listener: TcpListener, http: Http) {
         .with_state(http);
     // Clients whose URL ends with a slash ask for `//rtc`; livekit-server takes it for one.
     let app = Router::new().fallback_service(app).layer(map_request(single_slashes));
-    if let Err(error) = axum::serve(listener, app).await {
+    if let Err(error) = axum::serve(listener, app.into_make_service_with_connect_info::<Visitor>()).await {
         tracing::error!(%error, "no longer listening");
     }
 }
@@ -168,6 +179,7 @@ async fn validate(State(http): State<Http>, uri: OriginalUri, headers: HeaderMap
 
 async fn connect(
     State(http): State<Http>,
+    ConnectInfo(Visitor(visit)): ConnectInfo<Visitor>,
     uri: OriginalUri,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -204,11 +216,15 @@ async fn connect(
     let failed = commands.clone();
     upgrade
         .max_message_size(LONGEST_MESSAGE)
+        .read_buffer_size(READ_BUFFER)
         .on_failed_upgrade(move |_| {
             // The core's queue is full for a moment at most; then the client's media never comes up, and it is let go.
             let _ = failed.try_send(Command::Lost { connection });
         })
-        .on_upgrade(move |socket| sockets::serve_client(socket, connection, protocol, messages, commands))
+        .on_upgrade(move |socket| {
+            visit.stay();
+            sockets::serve_client(socket, connection, protocol, messages, commands)
+        })
 }
 
 /// The SDK's name and version, as the client says.
@@ -221,6 +237,7 @@ fn sdk(info: &roomkey_signal::proto::ClientInfo) -> String {
 
 async fn agent(
     State(http): State<Http>,
+    ConnectInfo(Visitor(visit)): ConnectInfo<Visitor>,
     uri: OriginalUri,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -236,9 +253,10 @@ async fn agent(
     match upgrade {
         Ok(upgrade) => {
             let (worker, commands) = (http.number(), http.commands.clone());
-            upgrade
-                .max_message_size(LONGEST_MESSAGE)
-                .on_upgrade(move |socket| sockets::serve_worker(socket, worker, commands))
+            upgrade.max_message_size(LONGEST_MESSAGE).read_buffer_size(READ_BUFFER).on_upgrade(move |socket| {
+                visit.stay();
+                sockets::serve_worker(socket, worker, commands, http.handshake_timeout)
+            })
         }
         Err(rejection) => rejection.into_response(),
     }

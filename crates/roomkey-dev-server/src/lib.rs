@@ -23,6 +23,7 @@ mod config;
 mod event;
 mod http;
 mod ids;
+mod listener;
 mod media;
 mod server;
 mod sfu;

@@ -14,12 +14,15 @@ use crate::clock::Now;
 use crate::config::{Config, DEV_KEY, DEV_SECRET};
 use crate::event::Event;
 use crate::http::{self, Http};
+use crate::listener::Listener;
 use crate::media::{Command, Media};
 use crate::sfu::{Settings, Sfu};
 use crate::tokens::Keys;
 
 /// Commands that wait for the core; who sends more waits.
 const COMMANDS: usize = 1_024;
+/// Reliable data that waits for a client, in bytes.
+const DATA_QUEUE_LIMIT: usize = 16 * 1024 * 1024;
 /// Events that wait for whoever reads them.
 const EVENTS: usize = 1_024;
 
@@ -64,6 +67,7 @@ impl DevServer {
             max_participants: config.max_participants,
             auto_create: config.auto_create,
             echo_agent: config.echo_agent,
+            data_queue_limit: DATA_QUEUE_LIMIT,
         };
         let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
         let (commands, receiver) = mpsc::channel(COMMANDS);
@@ -77,7 +81,9 @@ impl DevServer {
             workers: HashMap::new(),
         };
         let gives_tokens = config.development_token_server.unwrap_or_else(|| config.address.is_loopback());
-        let http = Http::new(Arc::clone(&keys), commands.clone(), gives_tokens.then(|| format!("ws://{address}")));
+        let url = gives_tokens.then(|| format!("ws://{address}"));
+        let http = Http::new(Arc::clone(&keys), commands.clone(), url, config.handshake_timeout);
+        let listener = Listener::new(listener, config.max_connections, config.handshake_timeout);
         let mut tasks = JoinSet::new();
         tasks.spawn(media.run());
         tasks.spawn(http::serve(listener, http));

@@ -7,7 +7,7 @@ use livekit_protocol as proto;
 use prost::Message as _;
 use roomkey_signal::{CloseCause, Frame, Server, ServerEvent, ServerLimits, ServerOutput};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 
 use crate::clock::Now;
 use crate::media::{Command, ToClient};
@@ -15,6 +15,8 @@ use crate::sfu::{ConnectionId, WorkerId};
 
 /// A client that says nothing for this long is gone: it is pinged every ten seconds, and every websocket answers that.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A worker is pinged as often as a client.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// A peer that does not take a message for this long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest message of a client or a worker, in bytes.
@@ -104,40 +106,64 @@ async fn write(socket: &mut WebSocket, message: Message) -> bool {
 }
 
 /// Carries a worker's messages both ways. Workers of the Python SDK speak protobuf.
-pub(crate) async fn serve_worker(mut socket: WebSocket, worker: WorkerId, commands: mpsc::Sender<Command>) {
+///
+/// One that has not registered in time is let go, and so is one that says nothing for a while, not even to pings.
+pub(crate) async fn serve_worker(
+    mut socket: WebSocket,
+    worker: WorkerId,
+    commands: mpsc::Sender<Command>,
+    patience: Duration,
+) {
     let (sender, mut outgoing) = mpsc::channel(crate::media::OUTGOING);
     if commands.send(Command::WorkerJoined { worker, outgoing: sender }).await.is_err() {
         return;
     }
-    loop {
+    let start = Now::read().instant;
+    let mut pings = interval_at(Instant::from_std(start + PING_INTERVAL), PING_INTERVAL);
+    let mut silent_until = start + patience;
+    let mut is_registered = false;
+    let reason = loop {
         tokio::select! {
-            message = outgoing.recv() => match message {
-                Some(message) => {
-                    let message = proto::ServerMessage { message: Some(message) };
-                    if !write(&mut socket, Message::Binary(message.encode_to_vec().into())).await {
-                        break;
-                    }
-                },
-                None => {
-                    let frame = CloseFrame { code: close_code::POLICY, reason: "register first, and once".into() };
-                    write(&mut socket, Message::Close(Some(frame))).await;
-                    break;
-                },
+            message = outgoing.recv() => {
+                let Some(message) = message else { break Some("register first, and once") };
+                // Its registration is answered before it is told anything else.
+                if !std::mem::replace(&mut is_registered, true) {
+                    silent_until = Now::read().instant + IDLE_TIMEOUT;
+                }
+                let message = proto::ServerMessage { message: Some(message) };
+                if !write(&mut socket, Message::Binary(message.encode_to_vec().into())).await {
+                    break None;
+                }
             },
-            message = socket.recv() => match message {
-                Some(Ok(Message::Binary(bytes))) => match proto::WorkerMessage::decode(bytes) {
-                    Ok(proto::WorkerMessage { message: Some(request) }) => {
-                        if commands.send(Command::WorkerRequest { worker, request }).await.is_err() {
-                            break;
-                        }
-                    },
-                    Ok(proto::WorkerMessage { message: None }) => {},
-                    Err(_) => break,
-                },
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {},
-                Some(Ok(Message::Text(_) | Message::Close(_)) | Err(_)) | None => break,
+            message = socket.recv() => {
+                if is_registered {
+                    silent_until = Now::read().instant + IDLE_TIMEOUT;
+                }
+                let bytes = match message {
+                    Some(Ok(Message::Binary(bytes))) => bytes,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                    Some(Ok(Message::Text(_) | Message::Close(_)) | Err(_)) | None => break None,
+                };
+                let Ok(message) = proto::WorkerMessage::decode(bytes) else { break None };
+                if let Some(request) = message.message
+                    && commands.send(Command::WorkerRequest { worker, request }).await.is_err()
+                {
+                    break None;
+                }
+            },
+            _ = pings.tick() => {
+                if !write(&mut socket, Message::Ping(Vec::new().into())).await {
+                    break None;
+                }
+            },
+            () = sleep_until(Instant::from_std(silent_until)) => {
+                break Some(if is_registered { "silent for too long" } else { "not registered in time" });
             },
         }
+    };
+    if let Some(reason) = reason {
+        let frame = CloseFrame { code: close_code::POLICY, reason: reason.into() };
+        write(&mut socket, Message::Close(Some(frame))).await;
     }
     let _ = commands.send(Command::WorkerLost { worker }).await;
 }

@@ -4,15 +4,16 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::SinkExt as _;
 use livekit_protocol as proto;
 use proto::signal_request::Message as Request;
 use proto::signal_response::Message;
 use roomkey_dev_server::{Config, DevServer};
+use roomkey_token::{AccessToken, Signer, VideoGrant};
 use support::{Connected, dial, get};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio_tungstenite::tungstenite;
 
@@ -97,21 +98,70 @@ async fn descriptions_and_candidates_that_make_no_sense_part_from_their_sender_a
 }
 
 #[tokio::test]
-async fn hundreds_of_sockets_that_say_nothing_keep_nobody_out() {
-    let server = server().await;
+async fn a_thousand_sockets_that_say_nothing_keep_nobody_out() {
+    let server = DevServer::bind(Config::new().with_max_connections(50)).await.unwrap();
     let mut bystander = join(&server, "bystander").await;
-    // Both ends are this process, whose descriptors are few.
     let mut sockets = Vec::new();
-    for number in 0..400 {
-        let mut socket = TcpStream::connect(server.address()).await.unwrap();
+    for number in 0..1_000 {
+        let Ok(mut socket) = TcpStream::connect(server.address()).await else {
+            // Both ends are this process, which may have no more descriptors.
+            sockets.truncate(number - 100);
+            break;
+        };
         if number % 2 == 0 {
-            socket.write_all(b"GET /rtc HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+            // It may have been let go before.
+            let _ = socket.write_all(b"GET /rtc HTTP/1.1\r\nhost: x\r\n").await;
         }
         sockets.push(socket);
     }
     is_well(&server, &mut bystander).await;
     drop(sockets);
     assert_eq!(get(server.address(), "/", None).await, (200, "OK".to_owned()));
+}
+
+#[tokio::test]
+async fn who_connects_and_asks_for_nothing_is_let_go() {
+    let server = DevServer::bind(Config::new().with_handshake_timeout(Duration::from_millis(500))).await.unwrap();
+    for said in ["", "GET /rtc HTTP/1.1\r\nhost: x\r\n", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        let mut socket = TcpStream::connect(server.address()).await.unwrap();
+        socket.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // It ends, and what is asked whole is answered before.
+        let _ = tokio::time::timeout(Duration::from_secs(20), socket.read_to_end(&mut answer)).await.unwrap();
+        assert_eq!(answer.starts_with(b"HTTP/1.1 200"), said.ends_with("\r\n\r\n"));
+    }
+    // Who has a websocket is not: one that came later is let go before.
+    let mut client = join(&server, "alice").await;
+    let mut socket = TcpStream::connect(server.address()).await.unwrap();
+    let _ = tokio::time::timeout(Duration::from_secs(20), socket.read_to_end(&mut Vec::new())).await.unwrap();
+    is_well(&server, &mut client).await;
+}
+
+#[tokio::test]
+async fn where_everybody_has_a_websocket_one_more_is_cut_off() {
+    let server = DevServer::bind(Config::new().with_max_connections(2)).await.unwrap();
+    let (mut alice, _bob) = (join(&server, "alice").await, join(&server, "bob").await);
+    let mut socket = TcpStream::connect(server.address()).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), socket.read_to_end(&mut Vec::new())).await;
+    assert!(matches!(ended, Ok(Ok(0) | Err(_))));
+    alice.send(Request::Ping(7)).await;
+    while !matches!(alice.next().await.unwrap(), Message::Pong(_)) {}
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_register_is_let_go() {
+    let config = Config::new().with_key("mine", "secret").with_handshake_timeout(Duration::from_millis(100));
+    let server = DevServer::bind(config).await.unwrap();
+    let mut grant = VideoGrant::default();
+    grant.agent = true;
+    let signer = Signer::builder("mine", "secret").allow_weak_secret().build().unwrap();
+    let token = AccessToken::new("worker")
+        .with_video(grant)
+        .sign(&signer, UNIX_EPOCH + Duration::from_secs(support::now()))
+        .unwrap();
+    let path = format!("/agent?access_token={}", String::from(token));
+    let worker = dial(server.address(), &path, None).await.unwrap();
+    assert_eq!(worker.closed().await, 1008);
 }
 
 #[tokio::test]

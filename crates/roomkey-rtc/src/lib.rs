@@ -87,6 +87,7 @@ mod receiver;
 pub mod red;
 mod sdp;
 mod sender;
+mod stun;
 
 pub use candidate::{Candidate, InvalidCandidate};
 pub use channel::{ChannelConfig, ChannelId, SendDataError};

@@ -17,6 +17,7 @@ use crate::media::{Mid, Rid};
 use crate::negotiation::Negotiation;
 use crate::receiver::Receivers;
 use crate::sender::{OutgoingRtp, SendError, SenderId, Senders};
+use crate::stun::checked_ufrag;
 
 /// One WebRTC peer connection.
 ///
@@ -128,12 +129,24 @@ impl PeerConnection {
         self.ignored_datagrams
     }
 
+    /// Whether a datagram is a connectivity check. Where several connections share a socket, it says whose the other
+    /// datagrams of its source are, by [`accepts`](Self::accepts).
+    pub fn is_connectivity_check(datagram: &[u8]) -> bool {
+        checked_ufrag(datagram).is_some()
+    }
+
     /// Whether a datagram is for this connection, where several share a socket.
     ///
-    /// It looks at who sent it, and at who a connectivity check is for. Before the connection is up it can be wrong about
-    /// other datagrams, so that the connections of a shared socket are better [`ICE lite`](Config::with_ice_lite); with one
-    /// socket for each connection, don't ask.
+    /// It looks at who a connectivity check is for, and at who sent what is none. An address can pass from a peer that
+    /// vanished to another one before the connection to the first has ended: then the connection that last accepted a
+    /// check from there has the rest, too, and this is not to be asked about it. Before the connection is up it can be
+    /// wrong about other datagrams, so that the connections of a shared socket are better
+    /// [`ICE lite`](Config::with_ice_lite); with one socket for each connection, don't ask.
     pub fn accepts(&self, source: SocketAddr, destination: SocketAddr, datagram: &[u8]) -> bool {
+        // str0m looks at the sender first.
+        if checked_ufrag(datagram).is_some_and(|ufrag| ufrag != self.ufrag.as_bytes()) {
+            return false;
+        }
         Receive::new(Protocol::Udp, source, destination, datagram)
             .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(self.now, receive)))
     }

@@ -9,6 +9,7 @@ mod codec;
 mod data;
 mod echo;
 mod forwarder;
+mod history;
 mod joining;
 mod keyframe;
 mod media;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use livekit_protocol as proto;
 use proto::signal_response::Message;
+use roomkey_rtc::PeerConnection;
 
 use crate::clock::Now;
 use crate::event::Event;
@@ -73,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) max_participants: u32,
     pub(crate) auto_create: bool,
     pub(crate) echo_agent: bool,
+    /// Reliable data that waits for a client whose channel is open, in bytes.
+    pub(crate) data_queue_limit: usize,
 }
 
 /// What every part of the core can reach while it handles something.
@@ -155,10 +159,13 @@ impl Sfu {
     }
 
     /// A datagram on the media socket. Whoever it isn't for is not disturbed by it.
+    ///
+    /// Whose an address is, connectivity checks say: a client can get that of one that vanished and is still here.
     pub(crate) fn handle_datagram(&mut self, source: SocketAddr, datagram: &[u8], now: Now) {
-        let known = self.sources.get(&source).copied();
+        let known = self.sources.get(&source).copied().filter(|found| self.is_here(*found));
+        let is_check = PeerConnection::is_connectivity_check(datagram);
         let Some((room, participant, target)) =
-            known.filter(|found| self.accepts(*found, source, datagram)).or_else(|| {
+            known.filter(|found| !is_check || self.accepts(*found, source, datagram)).or_else(|| {
                 let found = self.find(source, datagram)?;
                 if self.sources.len() >= MAX_SOURCES {
                     self.sources.clear();
@@ -171,6 +178,10 @@ impl Sfu {
         };
         self.in_room(room, now, |room, cx| room.handle_datagram(participant, target, source, datagram, cx));
         self.after(room, now);
+    }
+
+    fn is_here(&self, (room, participant, _): (RoomId, ParticipantId, Target)) -> bool {
+        self.rooms.get(&room).is_some_and(|room| room.participants.contains_key(&participant))
     }
 
     fn accepts(

@@ -8,6 +8,7 @@ use proto::participant_info::State;
 use proto::signal_response::Message;
 use roomkey_token::{Claims, ParticipantClaims};
 
+use super::history::Missed;
 use super::negotiation::Required;
 use super::peer::Peer;
 use super::publication::Publication;
@@ -58,6 +59,10 @@ pub(super) struct Participant {
     pub(super) subscriptions: Vec<Subscription>,
     /// Who may subscribe to its tracks; nothing where everybody may.
     pub(super) allowed_subscribers: Option<Vec<proto::TrackPermission>>,
+    /// The first packet of the room's history that was sent to it.
+    pub(super) hears_since: u64,
+    /// What was sent to it when it was another participant.
+    pub(super) missed: Option<Missed>,
     /// The last reliable sequence that came.
     pub(super) last_sequence: u32,
     /// How loud it was told to be, where it speaks.
@@ -98,6 +103,8 @@ impl Participant {
             publications: Vec::new(),
             subscriptions: Vec::new(),
             allowed_subscribers: None,
+            hears_since: 0,
+            missed: None,
             last_sequence: 0,
             speaking: None,
         }
@@ -118,13 +125,26 @@ impl Participant {
         }
     }
 
-    /// The connection that media and data reach this participant on.
+    /// The connection that tracks reach this participant on.
     pub(super) fn downstream(&mut self) -> &mut Peer {
         self.subscriber.as_mut().unwrap_or(&mut self.publisher)
     }
 
     pub(super) fn downstream_target(&self) -> Target {
         if self.is_single() { Target::Publisher } else { Target::Subscriber }
+    }
+
+    /// The connection that is there from the beginning, and carries the data: of a client with two that may not
+    /// subscribe it is the one that it offers, as in livekit-server.
+    pub(super) fn primary_target(&self) -> Target {
+        if self.permission.can_subscribe { self.downstream_target() } else { Target::Publisher }
+    }
+
+    pub(super) fn primary(&mut self) -> &mut Peer {
+        match self.primary_target() {
+            Target::Subscriber => self.downstream(),
+            Target::Publisher => &mut self.publisher,
+        }
     }
 
     /// What others are told of it.

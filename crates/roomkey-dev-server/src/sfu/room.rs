@@ -14,6 +14,7 @@ use roomkey_token::{RoomAgentDispatch, RoomConfiguration};
 
 use super::agents::Waiting;
 use super::echo::Echo;
+use super::history::History;
 use super::joining::{Joining, Refusal};
 use super::negotiation::Required;
 use super::participant::{Participant, ParticipantId, Target};
@@ -46,6 +47,7 @@ pub(super) struct Room {
     /// Agents that the room was made to get.
     pub(super) dispatches: Vec<Waiting>,
     pub(super) echo: Option<Echo>,
+    pub(super) history: History,
     /// Since when nobody but agents is in it.
     pub(super) empty_since: Option<Instant>,
     pub(super) had_participants: bool,
@@ -89,6 +91,7 @@ impl Room {
             ended_connections: Vec::new(),
             dispatches,
             echo: None,
+            history: History::default(),
             empty_since: Some(cx.now.instant),
             had_participants: false,
             next_tick: cx.now.instant + TICK,
@@ -134,7 +137,9 @@ impl Room {
         }
         let publisher = Peer::new(Self::connection(cx));
         let subscriber = (!joining.is_single).then(|| Peer::new(Self::connection(cx)));
-        let participant = Participant::new(&joining, publisher, subscriber, cx);
+        let mut participant = Participant::new(&joining, publisher, subscriber, cx);
+        participant.hears_since = self.history.next();
+        participant.missed = self.history.returned(&identity, cx.now.instant);
         self.last_participant += 1;
         let id = self.last_participant;
         self.participants.insert(id, participant);
@@ -152,7 +157,9 @@ impl Room {
             self.add_track(id, &request, cx);
         }
         self.subscribe_to_everybody(id, cx);
-        if let Some(peer) = self.participants.get_mut(&id).and_then(|participant| participant.subscriber.as_mut()) {
+        let participant = self.participants.get_mut(&id).expect("just inserted");
+        let is_primary = participant.primary_target() == Target::Subscriber;
+        if let Some(peer) = participant.subscriber.as_mut().filter(|_| is_primary) {
             peer.open_channels();
             // Offers' ids begin anywhere: a client must not read anything into them.
             peer.last_offer = cx.rng.u32(1..200);
@@ -166,7 +173,7 @@ impl Room {
     }
 
     fn connection(cx: &Context<'_>) -> PeerConnection {
-        let config = roomkey_rtc::Config::new().with_ice_lite(true);
+        let config = roomkey_rtc::Config::new().with_ice_lite(true).with_data_queue_limit(cx.settings.data_queue_limit);
         let mut connection = PeerConnection::new(&config, cx.now.instant);
         let candidate = Candidate::host_udp(cx.settings.media_address);
         connection.add_local_candidate(candidate.expect("a bound socket's address is a candidate"));
@@ -182,7 +189,7 @@ impl Room {
             participant: Some(participant.info()),
             other_participants: others.map(|(_, other)| other.info()).collect(),
             server_version: SERVER_VERSION.to_owned(),
-            subscriber_primary: !participant.is_single(),
+            subscriber_primary: participant.primary_target() == Target::Subscriber,
             ping_interval: PING_INTERVAL,
             ping_timeout: PING_TIMEOUT,
             server_info: Some(server_info()),
@@ -223,7 +230,8 @@ impl Room {
         participant.send(Message::Update(proto::ParticipantUpdate { participants: everybody }), cx);
         participant.send(Message::RoomUpdate(proto::RoomUpdate { room: Some(room) }), cx);
         participant.send_refreshed_token(cx);
-        if let Some(peer) = participant.subscriber.as_mut() {
+        let is_primary = participant.primary_target() == Target::Subscriber;
+        if let Some(peer) = participant.subscriber.as_mut().filter(|_| is_primary) {
             // An offer that was under way went down with the websocket.
             peer.awaits_answer = None;
             peer.connection.restart_ice();
@@ -293,8 +301,10 @@ impl Room {
         let Some(mut participant) = self.participants.remove(&id) else { return };
         self.dirty.remove(&id);
         self.ended_connections.extend(participant.connection);
-        // Who lost the way for a while may come back, as somebody new.
-        let is_lost = reason == DisconnectReason::ConnectionTimeout;
+        // Who lost the way for a while, or did not read, may come back, as somebody new.
+        let is_lost = matches!(reason, DisconnectReason::ConnectionTimeout | DisconnectReason::MediaFailure);
+        let (identity, sid) = (&participant.identity, &participant.sid);
+        self.history.departed(identity, sid, participant.hears_since, cx.now.instant);
         participant.send_leave(reason, if is_lost { Action::Reconnect } else { Action::Disconnect }, cx);
         participant.state = State::Disconnected;
         participant.version += 1;

@@ -1,7 +1,7 @@
 //! The core with clients of `roomkey-rtc`, in virtual time, over a link that loses nothing.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,6 +24,7 @@ use crate::clock::Now;
 use crate::tokens::Keys;
 
 const STEP: Duration = Duration::from_millis(5);
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
 struct Client {
     connection: ConnectionId,
@@ -42,6 +43,10 @@ struct Client {
 impl Client {
     fn new(connection: ConnectionId, now: Instant) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 40_000 + u16::try_from(connection).unwrap()));
+        Self::at(address, connection, now)
+    }
+
+    fn at(address: SocketAddr, connection: ConnectionId, now: Instant) -> Self {
         let mut rtc = PeerConnection::new(&Config::new(), now);
         rtc.add_local_candidate(Candidate::host_udp(address).unwrap());
         let reliable = rtc.open_channel(ChannelConfig::new("_reliable"));
@@ -93,6 +98,7 @@ impl World {
             max_participants: 0,
             auto_create: true,
             echo_agent: false,
+            data_queue_limit: 1024 * 1024,
         };
         change(&mut settings);
         let keys = Keys::new(&[("devkey".to_owned(), "secret".to_owned())], true).unwrap();
@@ -107,10 +113,20 @@ impl World {
     }
 
     fn try_join(&mut self, identity: &str, grant: VideoGrant) -> Result<usize, Refusal> {
-        let connection = self.clients.len() as u64 + 1;
-        let mut client = Client::new(connection, self.now.instant);
+        let client = Client::new(self.clients.len() as u64 + 1, self.now.instant);
+        self.join_as(client, identity, grant, |_| {})
+    }
+
+    fn join_as(
+        &mut self,
+        mut client: Client,
+        identity: &str,
+        grant: VideoGrant,
+        change: impl FnOnce(&mut Joining),
+    ) -> Result<usize, Refusal> {
+        let connection = client.connection;
         let offer = client.rtc.create_offer(self.now.instant).unwrap().unwrap();
-        let joining = Joining {
+        let mut joining = Joining {
             connection: Some(connection),
             claims: AccessToken::new(identity).with_video(grant).claims().clone(),
             is_single: true,
@@ -129,9 +145,16 @@ impl World {
             }),
             resumes: None,
         };
+        change(&mut joining);
         self.sfu.join(joining, self.now)?;
         self.clients.push(client);
         Ok(self.clients.len() - 1)
+    }
+
+    /// The client is gone without a word, and its address is free. Where it was.
+    fn vanish(&mut self, client: usize) -> SocketAddr {
+        let silent = Client::at(NOWHERE, self.clients[client].connection, self.now.instant);
+        std::mem::replace(&mut self.clients[client], silent).address
     }
 
     fn join(&mut self, identity: &str) -> usize {
@@ -215,8 +238,9 @@ impl World {
                 let candidate = Candidate::from_trickle_json(&trickle.candidate_init).unwrap().unwrap();
                 self.clients[at].rtc.add_remote_candidate(candidate);
             }
-            Message::MediaSectionsRequirement(_) if !self.clients[at].is_busy => {
-                self.clients[at].rtc.add_receiver(MediaKind::Audio);
+            Message::MediaSectionsRequirement(requirement) if !self.clients[at].is_busy => {
+                let is_video = requirement.num_videos > 0;
+                self.clients[at].rtc.add_receiver(if is_video { MediaKind::Video } else { MediaKind::Audio });
                 self.offer(at);
             }
             _ => {}
@@ -442,6 +466,82 @@ fn who_loses_the_websocket_comes_back_as_the_same_participant() {
     assert_eq!(topics, ["before", "after"]);
 }
 
+fn sync_state(publisher_sid: &str, last_seq: u32) -> Request {
+    let state = proto::DataChannelReceiveState { publisher_sid: publisher_sid.to_owned(), last_seq };
+    Request::SyncState(proto::SyncState { datachannel_receive_states: vec![state], ..Default::default() })
+}
+
+#[test]
+fn who_joins_anew_gets_the_data_that_it_missed_once() {
+    let mut world = World::new();
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    let Message::Join(join) = world.clients[alice].messages[0].clone() else { panic!("not a join") };
+    let alice_sid = join.participant.unwrap().sid;
+    world.send_data(alice, "had", &[]);
+    world.send_data(alice, "for nobody else", &["carol"]);
+    world.sfu.connection_lost(world.clients[bob].connection, world.now);
+    world.vanish(bob);
+    world.send_data(alice, "missed", &[]);
+    world.run(Duration::from_secs(10));
+    let bob = world.join("bob");
+    // Before the connection is up, so that it waits.
+    world.request(bob, sync_state(&alice_sid, 1));
+    world.send_data(alice, "live", &[]);
+    world.run(Duration::from_secs(1));
+    world.request(bob, sync_state(&alice_sid, 1));
+    world.run(Duration::from_secs(1));
+    let topics: Vec<_> = world.topics(bob).into_iter().map(|(_, topic)| topic).collect();
+    assert_eq!(topics, ["missed", "live"]);
+    let stranger = world.join("stranger");
+    world.request(stranger, sync_state(&alice_sid, 0));
+    world.run(Duration::from_secs(1));
+    assert!(world.topics(stranger).is_empty(), "what was said before is not for it");
+}
+
+#[test]
+fn who_comes_back_on_a_living_connection_gets_nothing_twice() {
+    let mut world = World::new();
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    let sid_of = |world: &World, client: usize| {
+        let Message::Join(join) = world.clients[client].messages[0].clone() else { panic!("not a join") };
+        join.participant.unwrap().sid
+    };
+    let (alice_sid, bob_sid) = (sid_of(&world, alice), sid_of(&world, bob));
+    world.send_data(alice, "before", &[]);
+    world.sfu.connection_lost(world.clients[bob].connection, world.now);
+    world.send_data(alice, "meanwhile", &[]);
+    world.clients[bob].connection = 99;
+    world.sfu.join(coming_back(99, "bob", bob_sid), world.now).unwrap();
+    world.request(bob, sync_state(&alice_sid, 1));
+    world.run(Duration::from_secs(1));
+    let topics: Vec<_> = world.topics(bob).into_iter().map(|(_, topic)| topic).collect();
+    assert_eq!(topics, ["before", "meanwhile"]);
+}
+
+#[test]
+fn who_does_not_read_its_data_is_let_go_and_may_join_anew() {
+    let mut world = World::new();
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    world.vanish(bob);
+    let topic = "x".repeat(120_000);
+    for _ in 0..20 {
+        world.send_data(alice, &topic, &[]);
+        if world.clients[bob].is_closed {
+            break;
+        }
+    }
+    let Some(Message::Leave(leave)) = world.clients[bob].messages.last() else { panic!("not told") };
+    assert_eq!(leave.reason(), proto::DisconnectReason::MediaFailure);
+    assert_eq!(leave.action(), proto::leave_request::Action::Reconnect);
+    let bob = world.join("bob");
+    world.run(Duration::from_secs(1));
+    world.send_data(alice, "hello", &["bob"]);
+    assert_eq!(world.topics(bob), [("alice".to_owned(), "hello".to_owned())]);
+}
+
 #[test]
 fn who_was_never_here_cannot_come_back() {
     let mut world = World::new();
@@ -594,6 +694,58 @@ fn who_may_not_subscribe_gets_data_all_the_same() {
 }
 
 #[test]
+fn who_has_two_connections_and_may_not_subscribe_gets_data_on_the_one_that_it_offers() {
+    let mut world = World::new();
+    let alice = world.join("alice");
+    let mut grant = VideoGrant::join("lab");
+    grant.can_subscribe = Some(false);
+    let deaf = Client::new(2, world.now.instant);
+    let deaf = world.join_as(deaf, "deaf", grant, |joining| joining.is_single = false).unwrap();
+    world.run(Duration::from_secs(1));
+    let Message::Join(join) = world.clients[deaf].messages[0].clone() else { panic!("not a join") };
+    assert!(!join.subscriber_primary);
+    assert!(!world.clients[deaf].messages.iter().any(|message| matches!(message, Message::Offer(_))));
+    assert_eq!(world.clients[alice].updates_of("deaf").len(), 1, "it is active");
+    world.send_data(alice, "to everybody", &[]);
+    assert_eq!(world.topics(deaf), [("alice".to_owned(), "to everybody".to_owned())]);
+}
+
+#[test]
+fn a_publisher_hears_what_is_wanted_of_its_video_as_soon_as_anything_is() {
+    let mut world = World::new();
+    let camera = world.join("camera");
+    world.run(Duration::from_secs(1));
+    let request = proto::AddTrackRequest {
+        cid: "camera".to_owned(),
+        r#type: proto::TrackType::Video as i32,
+        source: proto::TrackSource::Camera as i32,
+        ..Default::default()
+    };
+    world.request(camera, Request::AddTrack(request));
+    world.exchange();
+    let sender = world.clients[camera].rtc.add_sender(MediaKind::Video, Msid::new("stream", "camera"), &[]);
+    world.offer(camera);
+    for index in 0..10 {
+        world.run(Duration::from_millis(20));
+        let packet = OutgoingRtp::new(Codec::Vp8, index, 0, vec![0x90, 0x80, 1, 0, 0, 0]);
+        world.clients[camera].rtc.send_rtp(sender, packet, world.now.instant).unwrap();
+    }
+    let told = |world: &World| {
+        let updates = world.clients[camera].messages.iter().filter_map(|message| match message {
+            Message::SubscribedQualityUpdate(update) => Some(update.subscribed_codecs[0].qualities.clone()),
+            _ => None,
+        });
+        updates.collect::<Vec<_>>()
+    };
+    world.run(Duration::from_secs(5));
+    assert!(told(&world).is_empty(), "somebody may come yet");
+    world.join("viewer");
+    world.run(Duration::from_millis(100));
+    assert_eq!(told(&world).len(), 1);
+    assert!(told(&world)[0].iter().all(|quality| quality.enabled));
+}
+
+#[test]
 fn sections_that_a_client_is_about_to_offer_are_not_asked_for_again() {
     let mut world = World::new();
     let listener = world.join("listener");
@@ -628,4 +780,27 @@ fn datagrams_of_strangers_change_nothing() {
     world.send_data(alice, "still here", &[]);
     assert_eq!(world.topics(bob), [("alice".to_owned(), "still here".to_owned())]);
     assert!(world.sfu.sources.len() <= 2);
+}
+
+#[test]
+fn who_gets_the_address_of_one_who_vanished_joins_all_the_same() {
+    let mut world = World::new();
+    let (vanished, speaker) = (world.join("vanished"), world.join("speaker"));
+    world.run(Duration::from_secs(1));
+    let sender = world.publish_audio(speaker);
+    world.speak(speaker, sender, 5);
+    // The system gives the port of a process that ended to the next one.
+    let address = world.vanish(vanished);
+    let newcomer = Client::at(address, 3, world.now.instant);
+    let newcomer = world.join_as(newcomer, "newcomer", VideoGrant::join("lab"), |_| {}).unwrap();
+    // The one before is still sent what everybody is sent.
+    world.send_data(speaker, "early", &[]);
+    world.speak(speaker, sender, 40);
+    world.send_data(speaker, "late", &[]);
+    assert!(world.clients[newcomer].rtc.is_connected());
+    world.send_data(newcomer, "hello", &[]);
+    assert_eq!(world.topics(speaker), [("newcomer".to_owned(), "hello".to_owned())]);
+    let said: Vec<_> = world.topics(newcomer).into_iter().map(|(_, topic)| topic).collect();
+    assert_eq!(said, ["early", "late"]);
+    assert!(world.clients[newcomer].packets.len() > 20, "{}", world.clients[newcomer].packets.len());
 }
