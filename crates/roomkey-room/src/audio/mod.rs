@@ -5,7 +5,10 @@
 mod clock;
 mod codec;
 mod converter;
+mod delay;
 mod frame;
+mod inlet;
+mod jitter_buffer;
 mod level;
 mod opus;
 mod outlet;
@@ -13,7 +16,10 @@ mod processor;
 mod recording;
 mod red;
 mod send_queue;
+mod sequence;
 mod source;
+mod stats;
+mod stream;
 #[cfg(test)]
 mod tone;
 
@@ -23,6 +29,8 @@ pub use opus::OpusCodec;
 pub use processor::AudioProcessor;
 pub use recording::Recording;
 pub use source::{AudioSource, AudioSourceOptions};
+pub use stats::AudioStreamStats;
+pub use stream::{AudioStream, AudioStreamOptions};
 
 use std::time::Duration;
 
@@ -34,3 +42,6 @@ const FRAME_DURATION: Duration = Duration::from_millis(20);
 
 /// The most that a packet of ours has: it fits into a datagram with one like it before it.
 const MAX_PACKET_BYTES: usize = 1_020;
+
+/// Samples a channel after which what is made up for a missing frame is silent: 100 ms.
+const FADE: usize = 4_800;
