@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod audio;
 mod clock;
 mod command;
 mod connection_state;
@@ -26,6 +27,10 @@ mod task;
 mod video_settings;
 mod websocket;
 
+pub use audio::{
+    AudioCodec, AudioDecoder, AudioEncoder, AudioFrame, AudioProcessor, AudioSource, AudioSourceOptions, AudioStream,
+    AudioStreamOptions, AudioStreamStats, CodecError, InvalidAudioFrame, OpusCodec, Recording,
+};
 pub use connection_state::{ConnectionState, DisconnectReason};
 pub use data_stream::error::StreamError;
 pub use data_stream::info::{ByteStreamInfo, TextOperation, TextStreamInfo};
