@@ -4,6 +4,8 @@ mod connection_state;
 mod names;
 mod participant;
 mod publication;
+#[allow(dead_code, unused_imports, reason = "the room's ends of streams and sources are used by its task")]
+mod video;
 
 pub use connection_state::{ConnectionState, DisconnectReason};
 pub use names::{ParticipantIdentity, ParticipantSid, RoomSid, TrackSid};
@@ -11,3 +13,6 @@ pub use participant::{
     ConnectionQuality, Participant, ParticipantKind, ParticipantPermission, ParticipantState, Participants,
 };
 pub use publication::{TrackKind, TrackPublication, TrackSource};
+pub use video::{
+    EncodedVideoFrame, MalformedVideo, SubscribedQualities, TemporalLayer, VideoCodec, VideoLayer, VideoQuality,
+};
