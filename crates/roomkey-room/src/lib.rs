@@ -14,5 +14,7 @@ pub use participant::{
 };
 pub use publication::{TrackKind, TrackPublication, TrackSource};
 pub use video::{
-    EncodedVideoFrame, MalformedVideo, SubscribedQualities, TemporalLayer, VideoCodec, VideoLayer, VideoQuality,
+    CaptureError, Captured, EncodedVideoFrame, KeyframeRequests, MalformedVideo, SubscribedQualities, TemporalLayer,
+    VideoCodec, VideoLayer, VideoQuality, VideoSource, VideoSourceOptions, VideoSourceStats, VideoStream,
+    VideoStreamOptions, VideoStreamStats,
 };

@@ -1,6 +1,7 @@
 //! Encoded video: frames in and out, and the RTP packets between.
 //!
-//! What decides is pure: `packetizer` and `assembler` with a file for each codec.
+//! What decides is pure: `packetizer` and `assembler` with a file for each codec. `stream` and `source` are what an
+//! application holds, `VideoInlet` and `VideoOutlet` their other ends in the room.
 
 mod assembler;
 mod av1;
@@ -10,8 +11,11 @@ mod h264;
 mod keyframe_request;
 mod layer;
 mod malformed;
+mod outlet;
 mod packet;
 mod packetizer;
+mod source;
+mod stream;
 mod timeline;
 mod vp8;
 mod vp9;
@@ -19,6 +23,10 @@ mod vp9;
 pub use frame::{EncodedVideoFrame, TemporalLayer, VideoCodec};
 pub use layer::{SubscribedQualities, VideoLayer, VideoQuality};
 pub use malformed::MalformedVideo;
+pub(crate) use outlet::VideoOutlet;
+pub use source::{CaptureError, Captured, KeyframeRequests, VideoSource, VideoSourceOptions, VideoSourceStats};
+pub(crate) use stream::VideoInlet;
+pub use stream::{VideoStream, VideoStreamOptions, VideoStreamStats};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,9 @@
 
 mod garbage;
 mod loss;
+mod receiving;
 mod round_trip;
+mod sending;
 
 use std::time::Duration;
 
