@@ -14,7 +14,7 @@ pub use participant::{
 };
 pub use publication::{TrackKind, TrackPublication, TrackSource};
 pub use video::{
-    CaptureError, Captured, EncodedVideoFrame, KeyframeRequests, MalformedVideo, SubscribedQualities, TemporalLayer,
-    VideoCodec, VideoLayer, VideoQuality, VideoSource, VideoSourceOptions, VideoSourceStats, VideoStream,
-    VideoStreamOptions, VideoStreamStats,
+    CaptureError, Captured, EncodedVideoFrame, IvfError, IvfReader, IvfWriter, KeyframeRequests, MalformedVideo,
+    SubscribedQualities, TemporalLayer, VideoCodec, VideoLayer, VideoQuality, VideoSource, VideoSourceOptions,
+    VideoSourceStats, VideoStream, VideoStreamOptions, VideoStreamStats,
 };

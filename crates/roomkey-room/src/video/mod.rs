@@ -8,6 +8,7 @@ mod av1;
 mod bits;
 mod frame;
 mod h264;
+mod ivf;
 mod keyframe_request;
 mod layer;
 mod malformed;
@@ -21,6 +22,7 @@ mod vp8;
 mod vp9;
 
 pub use frame::{EncodedVideoFrame, TemporalLayer, VideoCodec};
+pub use ivf::{IvfError, IvfReader, IvfWriter};
 pub use layer::{SubscribedQualities, VideoLayer, VideoQuality};
 pub use malformed::MalformedVideo;
 pub(crate) use outlet::VideoOutlet;
