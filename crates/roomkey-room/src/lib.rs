@@ -26,6 +26,8 @@ mod take_once;
 mod task;
 mod video_settings;
 mod websocket;
+#[allow(dead_code, unused_imports, reason = "the room's ends of streams and sources are used by its task")]
+mod video;
 
 pub use audio::{
     AudioCodec, AudioDecoder, AudioEncoder, AudioFrame, AudioProcessor, AudioSource, AudioSourceOptions, AudioStream,
@@ -54,3 +56,8 @@ pub use rpc::request::{RpcInvocation, RpcRequest};
 pub use stream_writer::{ByteStreamWriter, SendStreamError, TextStreamWriter};
 pub use take_once::TakeOnce;
 pub use video_settings::{VideoQuality, VideoSettings};
+pub use video::{
+    CaptureError, Captured, EncodedVideoFrame, IvfError, IvfReader, IvfWriter, KeyframeRequests, MalformedVideo,
+    SubscribedQualities, TemporalLayer, VideoCodec, VideoLayer, VideoQuality, VideoSource, VideoSourceOptions,
+    VideoSourceStats, VideoStream, VideoStreamOptions, VideoStreamStats,
+};

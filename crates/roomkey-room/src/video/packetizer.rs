@@ -1,0 +1,92 @@
+//! From frames to packets.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::frame::{EncodedVideoFrame, VideoCodec};
+use super::h264::ParameterSets;
+use super::layer::VideoQuality;
+use super::malformed::MalformedVideo;
+use super::packet::{MAX_FRAME, VideoPacket};
+use super::{av1, h264, vp8, vp9};
+
+/// Makes one layer's frames into packets.
+#[derive(Debug)]
+pub(super) struct Packetizer {
+    codec: VideoCodec,
+    layer: Option<VideoQuality>,
+    sequence: u64,
+    picture_id: u16,
+    tl0_picture_index: u8,
+    parameter_sets: ParameterSets,
+}
+
+impl Packetizer {
+    /// `picture_id` is the first one, at random: 15 bits are used.
+    pub(super) fn new(codec: VideoCodec, layer: Option<VideoQuality>, picture_id: u16) -> Self {
+        let parameter_sets = ParameterSets::default();
+        Self { codec, layer, sequence: 0, picture_id, tl0_picture_index: 0, parameter_sets }
+    }
+
+    /// The packets of a frame, the last with a marker. An error leaves everything as if the frame had never been.
+    pub(super) fn packetize(
+        &mut self,
+        frame: &EncodedVideoFrame,
+        timestamp: u32,
+    ) -> Result<Vec<VideoPacket>, MalformedVideo> {
+        if frame.data.len() > MAX_FRAME {
+            return Err(MalformedVideo::TooLarge);
+        }
+        let picture_id = self.picture_id & 0x7fff;
+        let base = frame.temporal_layer.filter(|layer| layer.id == 0);
+        let tl0_picture_index = self.tl0_picture_index.wrapping_add(u8::from(base.is_some()));
+        let payloads = match self.codec {
+            VideoCodec::Vp8 => {
+                let numbers = vp8::Numbers { picture_id, tl0_picture_index, temporal_layer: frame.temporal_layer };
+                vp8::packetize(&frame.data, numbers)?
+            }
+            VideoCodec::H264 => h264::packetize(&frame.data, &mut self.parameter_sets)?,
+            VideoCodec::Vp9 => vp9::packetize(&frame.data, picture_id)?,
+            VideoCodec::Av1 => av1::packetize(&frame.data)?,
+        };
+        self.picture_id = picture_id.wrapping_add(1);
+        self.tl0_picture_index = tl0_picture_index;
+        let last = payloads.len() - 1;
+        let packets = payloads.into_iter().enumerate().map(|(index, payload)| {
+            let packet = VideoPacket {
+                codec: self.codec,
+                layer: self.layer,
+                sequence: self.sequence,
+                timestamp,
+                marker: index == last,
+                payload: Arc::from(payload),
+            };
+            self.sequence += 1;
+            packet
+        });
+        Ok(packets.collect())
+    }
+}
+
+/// Parts of at most `most` bytes that differ by one byte at most, so that no packet is small for nothing.
+pub(super) fn even_parts(length: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = length.div_ceil(most);
+    (0..count).map(move |index| length * index / count..length * (index + 1) / count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_even_and_cover_everything() {
+        for length in [1, 2, 9, 10, 11, 99, 1_000] {
+            let parts: Vec<_> = even_parts(length, 10).collect();
+            assert_eq!(parts.len(), length.div_ceil(10));
+            assert_eq!((parts[0].start, parts[parts.len() - 1].end), (0, length));
+            assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
+            let (least, most) = (parts.iter().map(Range::len).min(), parts.iter().map(Range::len).max());
+            assert!(most.unwrap() <= 10 && most.unwrap() - least.unwrap() <= 1);
+        }
+    }
+}
