@@ -43,8 +43,12 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<(), RoomError>>,
     },
     Call {
+        number: u64,
         request: RpcRequest,
         reply: oneshot::Sender<Result<String, RpcError>>,
+    },
+    CancelCall {
+        number: u64,
     },
     /// `None` takes the method away.
     SetMethod {

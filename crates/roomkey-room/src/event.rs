@@ -306,7 +306,8 @@ impl Broadcast {
         RoomEvents { queue }
     }
 
-    pub(crate) fn tell(&self, event: &RoomEvent) {
+    #[expect(clippy::needless_pass_by_value, reason = "whoever tells has no more use for it")]
+    pub(crate) fn tell(&self, event: RoomEvent) {
         self.each(|queue| {
             if queue.waiting.len() >= MAX_WAITING {
                 queue.waiting.pop_front();
@@ -345,11 +346,11 @@ mod tests {
     #[tokio::test]
     async fn the_first_listener_hears_what_happened_before_it_and_a_slow_one_is_told_what_it_missed() {
         let broadcast = Broadcast::new();
-        broadcast.tell(&RoomEvent::RoomUpdated);
+        broadcast.tell(RoomEvent::RoomUpdated);
         let mut first = broadcast.listen();
         let mut second = broadcast.listen();
         for _ in 0..MAX_WAITING + 2 {
-            broadcast.tell(&RoomEvent::TokenRefreshed);
+            broadcast.tell(RoomEvent::TokenRefreshed);
         }
         assert!(matches!(first.next().await, Some(RoomEvent::Lagged(3))));
         assert!(matches!(second.next().await, Some(RoomEvent::Lagged(2))));

@@ -9,6 +9,8 @@ mod data_stream;
 mod error;
 mod event;
 mod local_participant;
+mod local_sids;
+mod local_track;
 mod media;
 mod names;
 mod options;
@@ -24,10 +26,9 @@ mod sockets;
 mod stream_writer;
 mod take_once;
 mod task;
+mod video;
 mod video_settings;
 mod websocket;
-#[allow(dead_code, unused_imports, reason = "the room's ends of streams and sources are used by its task")]
-mod video;
 
 pub use audio::{
     AudioCodec, AudioDecoder, AudioEncoder, AudioFrame, AudioProcessor, AudioSource, AudioSourceOptions, AudioStream,
@@ -42,6 +43,7 @@ pub use data_stream::reader::{ByteStreamReader, TextStreamReader};
 pub use error::{ConnectError, PublishError, RoomError};
 pub use event::{RoomEvent, RoomEvents, TranscriptionSegment};
 pub use local_participant::{DataPacket, LocalParticipant};
+pub use local_track::{LocalTrack, LocalTrackPublication, TrackPublishOptions};
 pub use names::{ParticipantIdentity, ParticipantSid, RoomSid, TrackSid};
 pub use options::{RoomBuilder, RoomOptions};
 pub use participant::{
@@ -55,9 +57,9 @@ pub use rpc::error::RpcError;
 pub use rpc::request::{RpcInvocation, RpcRequest};
 pub use stream_writer::{ByteStreamWriter, SendStreamError, TextStreamWriter};
 pub use take_once::TakeOnce;
-pub use video_settings::{VideoQuality, VideoSettings};
 pub use video::{
     CaptureError, Captured, EncodedVideoFrame, IvfError, IvfReader, IvfWriter, KeyframeRequests, MalformedVideo,
     SubscribedQualities, TemporalLayer, VideoCodec, VideoLayer, VideoQuality, VideoSource, VideoSourceOptions,
     VideoSourceStats, VideoStream, VideoStreamOptions, VideoStreamStats,
 };
+pub use video_settings::VideoSettings;

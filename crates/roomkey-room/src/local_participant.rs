@@ -93,15 +93,18 @@ impl LocalParticipant {
 
     /// Calls a method of somebody, and waits for the answer.
     ///
-    /// Dropping the future does not call it back.
+    /// Dropping the future does not call the call back; its answer is passed over.
     ///
     /// # Errors
     ///
     /// What the method answered, or why there is no answer; see [`RpcError`]'s codes.
     pub async fn perform_rpc(&self, request: RpcRequest) -> Result<String, RpcError> {
         let (reply, answer) = oneshot::channel();
-        let call = Command::Call { request, reply };
+        let number = self.shared.next_number();
+        let call = Command::Call { number, request, reply };
         self.shared.command(call).map_err(|_| RpcError::of(RpcError::SEND_FAILED))?;
+        // Of a call that was answered there is nothing to forget.
+        let _forget = ForgetCall { shared: &self.shared, number };
         answer.await.map_err(|_| RpcError::of(RpcError::RECIPIENT_DISCONNECTED))?
     }
 
@@ -160,6 +163,17 @@ impl LocalParticipant {
         let (reply, answer) = oneshot::channel();
         self.shared.command(Command::ChangeOwn { change, reply })?;
         answer.await.map_err(|_| RoomError::Disconnected)?
+    }
+}
+
+struct ForgetCall<'a> {
+    shared: &'a Shared,
+    number: u64,
+}
+
+impl Drop for ForgetCall<'_> {
+    fn drop(&mut self) {
+        let _ = self.shared.command(Command::CancelCall { number: self.number });
     }
 }
 

@@ -1,80 +1,134 @@
 //! Where RTP packets go to and come from.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use roomkey_rtc::{IncomingRtp, OutgoingRtp, Rid};
+use tokio::sync::Notify;
 
 use crate::names::TrackSid;
 
-/// Takes the packets of a track that comes in.
+/// What wakes the room's task.
+pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Takes the packets of a track that comes in. It ends when it is dropped.
 pub(crate) trait RtpSink: Send {
     /// Takes a packet; `false` if nobody listens any more.
     fn push(&mut self, now: Instant, packet: &IncomingRtp) -> bool;
-    /// The track has ended.
-    fn end(&mut self);
+    /// The packets that come next are of another connection, and numbered anew.
+    fn restart(&mut self) {}
+    fn timeout(&self) -> Option<Instant> {
+        None
+    }
+    /// Time has passed, or the waker was called; `false` if nobody listens any more.
+    fn handle_timeout(&mut self, _now: Instant) -> bool {
+        true
+    }
+    /// Whether to ask the publisher for a key frame now.
+    fn wants_keyframe(&mut self, _now: Instant) -> bool {
+        false
+    }
 }
 
-/// Gives the packets of a track that goes out.
+/// Gives the packets of a track that goes out. It ends when it is dropped.
 pub(crate) trait RtpOutlet: Send {
     /// The next packet that is due.
     fn poll(&mut self, now: Instant) -> Option<OutgoingRtp>;
     /// When the next packet is due; `None` until the waker is called.
     fn next_due(&self, now: Instant) -> Option<Instant>;
     /// Is called when a packet may be due that was not known of.
-    fn set_waker(&mut self, waker: Arc<dyn Fn() + Send + Sync>);
+    fn set_waker(&mut self, waker: Wake);
     fn set_muted(&mut self, muted: bool);
     /// Somebody can't go on without a key frame.
     fn keyframe_requested(&mut self, _rid: Option<Rid>) {}
     /// Which layers anybody wants, by quality from low to high.
     fn qualities_wanted(&mut self, _wanted: [bool; 3]) {}
-    /// The track is published no more.
-    fn end(&mut self) {}
 }
 
 /// Who listens to which track that comes in. The room's task and the application's tracks share it.
 #[derive(Default)]
 pub(crate) struct Sinks {
     tracks: Mutex<HashMap<TrackSid, Vec<Box<dyn RtpSink>>>>,
+    ready: Arc<Notify>,
 }
 
-impl std::fmt::Debug for Sinks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sinks").finish_non_exhaustive()
     }
 }
 
 impl Sinks {
+    /// Somebody has called a waker.
+    pub(crate) async fn woken(&self) {
+        self.ready.notified().await;
+    }
+
+    pub(crate) fn waker(&self) -> Wake {
+        let ready = Arc::clone(&self.ready);
+        Arc::new(move || ready.notify_one())
+    }
+
     pub(crate) fn begin(&self, track: &TrackSid) {
         self.lock().entry(track.clone()).or_default();
     }
 
-    /// Adds a listener; one of a track that has ended is told so.
-    pub(crate) fn add(&self, track: &TrackSid, mut sink: Box<dyn RtpSink>) {
-        match self.lock().get_mut(track) {
-            Some(sinks) => sinks.push(sink),
-            None => sink.end(),
+    /// Adds a listener; one of a track that has ended ends at once.
+    pub(crate) fn add(&self, track: &TrackSid, sink: Box<dyn RtpSink>) {
+        if let Some(sinks) = self.lock().get_mut(track) {
+            sinks.push(sink);
         }
     }
 
-    pub(crate) fn push(&self, track: &TrackSid, packet: &IncomingRtp, now: Instant) {
+    /// Hands a packet to all who listen; says whether one of them wants a key frame.
+    pub(crate) fn push(&self, track: &TrackSid, packet: &IncomingRtp, now: Instant) -> bool {
+        let mut wants_keyframe = false;
         if let Some(sinks) = self.lock().get_mut(track) {
-            sinks.retain_mut(|sink| sink.push(now, packet));
+            sinks.retain_mut(|sink| {
+                let listens = sink.push(now, packet);
+                wants_keyframe |= listens && sink.wants_keyframe(now);
+                listens
+            });
         }
+        wants_keyframe
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        self.lock().values().flatten().filter_map(|sink| sink.timeout()).min()
+    }
+
+    /// Time has passed, or a waker was called; says which tracks need a key frame.
+    pub(crate) fn handle_timeout(&self, now: Instant) -> Vec<TrackSid> {
+        let mut wanting = Vec::new();
+        for (track, sinks) in self.lock().iter_mut() {
+            sinks.retain_mut(|sink| sink.handle_timeout(now));
+            // Each is asked: a request that was told of is not told of again.
+            let wanted = sinks.iter_mut().filter_map(|sink| sink.wants_keyframe(now).then_some(())).count();
+            if wanted > 0 {
+                wanting.push(track.clone());
+            }
+        }
+        wanting
+    }
+
+    pub(crate) fn restart(&self) {
+        self.lock().values_mut().flatten().for_each(|sink| sink.restart());
     }
 
     pub(crate) fn end(&self, track: &TrackSid) {
+        // Dropped without the lock: who listens is woken.
         let ended = self.lock().remove(track);
-        ended.into_iter().flatten().for_each(|mut sink| sink.end());
+        drop(ended);
     }
 
     pub(crate) fn end_all(&self) {
         let ended = std::mem::take(&mut *self.lock());
-        ended.into_values().flatten().for_each(|mut sink| sink.end());
+        drop(ended);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TrackSid, Vec<Box<dyn RtpSink>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TrackSid, Vec<Box<dyn RtpSink>>>> {
         self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,6 +15,7 @@ use crate::core::{Core, TrackSettings};
 use crate::error::{ConnectError, RoomError};
 use crate::event::{Broadcast, RoomEvents};
 use crate::local_participant::LocalParticipant;
+use crate::local_sids::LocalSids;
 use crate::media::Sinks;
 use crate::names::{ParticipantIdentity, TrackSid};
 use crate::options::RoomBuilder;
@@ -43,7 +44,8 @@ pub(crate) struct Shared {
     state: watch::Receiver<ConnectionState>,
     pub(crate) participants: watch::Receiver<Arc<Participants>>,
     info: watch::Receiver<Arc<RoomInfo>>,
-    last_track: AtomicU64,
+    pub(crate) local_sids: Arc<LocalSids>,
+    last_number: AtomicU64,
 }
 
 /// Messages that wait for their turn.
@@ -85,6 +87,7 @@ impl Room {
         let (info_of_task, info) = watch::channel(Arc::default());
         let events = Arc::new(Broadcast::new());
         let sinks = Arc::new(Sinks::default());
+        let local_sids = Arc::new(LocalSids::default());
         let task = Task {
             core,
             commands: commands_of_task,
@@ -92,6 +95,7 @@ impl Room {
             data: data_of_task,
             events: Arc::clone(&events),
             sinks: Arc::clone(&sinks),
+            local_sids: Arc::clone(&local_sids),
             state: state_of_task,
             participants: participants_of_task,
             info: info_of_task,
@@ -102,9 +106,20 @@ impl Room {
             methods: RpcMethods::default(),
             io: Io::default(),
         };
-        let last_track = AtomicU64::new(0);
-        let room =
-            Self { shared: Arc::new(Shared { commands, data, events, sinks, state, participants, info, last_track }) };
+        let last_number = AtomicU64::new(0);
+        let room = Self {
+            shared: Arc::new(Shared {
+                commands,
+                data,
+                events,
+                sinks,
+                state,
+                participants,
+                info,
+                local_sids,
+                last_number,
+            }),
+        };
         // It ends by itself when the last handle is dropped.
         tokio::spawn(task.run());
         is_connected.await.map_err(|_| ConnectError::Cancelled)??;
@@ -260,8 +275,8 @@ impl Shared {
         self.commands.send(command).map_err(|_| RoomError::Disconnected)
     }
 
-    pub(crate) fn next_track(&self) -> u64 {
-        self.last_track.fetch_add(1, Ordering::Relaxed) + 1
+    pub(crate) fn next_number(&self) -> u64 {
+        self.last_number.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use livekit_protocol as proto;
 use proto::data_packet::Value;
 use rustls::ClientConfig;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_tungstenite::tungstenite::Bytes;
 
@@ -24,6 +24,7 @@ use crate::core::{Core, DialId, Effect, Happened, InvocationId, LocalTrackId, So
 use crate::data_stream::reader::StreamReader;
 use crate::error::ConnectError;
 use crate::event::{Broadcast, RoomEvent, TranscriptionSegment};
+use crate::local_sids::LocalSids;
 use crate::media::{RtpOutlet, Sinks};
 use crate::participant::{Participant, Participants};
 use crate::publication::TrackPublication;
@@ -47,6 +48,7 @@ pub(crate) struct Task {
     pub(crate) data: mpsc::Receiver<ReliableData>,
     pub(crate) events: Arc<Broadcast>,
     pub(crate) sinks: Arc<Sinks>,
+    pub(crate) local_sids: Arc<LocalSids>,
     pub(crate) state: watch::Sender<ConnectionState>,
     pub(crate) participants: watch::Sender<Arc<Participants>>,
     pub(crate) info: watch::Sender<Arc<RoomInfo>>,
@@ -65,7 +67,6 @@ pub(crate) struct Io {
     dialing: Option<(DialId, BoxFuture<'static, Dialed>)>,
     sockets: HashMap<SocketId, Sockets>,
     outlets: Vec<(LocalTrackId, Box<dyn RtpOutlet>)>,
-    outlet_ready: Arc<Notify>,
     buffer: Vec<u8>,
 }
 
@@ -74,14 +75,14 @@ enum Dialed {
     Status(Option<u16>),
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is not kept")]
 enum Input {
     Command(Option<Command>),
     Data(Option<ReliableData>),
     Message(Option<Bytes>),
     Dialed(DialId, Dialed),
     Datagram(SocketId, usize, SocketAddr, SocketAddr),
-    Outlet,
+    /// A source has something to send, or who listens wants something.
+    Woken,
     Answer(InvocationId, Result<String, RpcError>),
     Timeout,
 }
@@ -129,8 +130,11 @@ impl Task {
                     self.receive(sockets, length, source, destination, now);
                 }
                 Input::Answer(id, answer) => self.core.respond(id, answer, now),
-                Input::Outlet | Input::Timeout => {
+                Input::Woken | Input::Timeout => {
                     self.send_media(now);
+                    for track in self.sinks.handle_timeout(now) {
+                        self.core.request_keyframe(&track, now);
+                    }
                     self.core.handle_timeout(now);
                 }
             }
@@ -142,8 +146,8 @@ impl Task {
         let can_send_data = has_data && self.core.can_send_data();
         let now = clock::now();
         let outlets = self.io.outlets.iter().filter_map(|(_, outlet)| outlet.next_due(now)).min();
-        let deadline = [self.core.timeout(), outlets].into_iter().flatten().min();
-        let Io { websocket, dialing, sockets, outlet_ready, buffer, .. } = &mut self.io;
+        let deadline = [self.core.timeout(), outlets, self.sinks.timeout()].into_iter().flatten().min();
+        let Io { websocket, dialing, sockets, buffer, .. } = &mut self.io;
         tokio::select! {
             biased;
             command = self.commands.recv(), if has_handles => Input::Command(command),
@@ -152,7 +156,7 @@ impl Task {
             (id, length, source, destination) = poll_fn(|cx| poll_sockets(sockets, buffer, cx)) => {
                 Input::Datagram(id, length, source, destination)
             }
-            () = outlet_ready.notified() => Input::Outlet,
+            () = self.sinks.woken() => Input::Woken,
             (id, answer) = self.methods.next_answer() => Input::Answer(id, answer),
             () = until(deadline) => Input::Timeout,
             data = self.data.recv(), if can_send_data => Input::Data(data),
@@ -191,8 +195,7 @@ impl Task {
     fn obey(&mut self, command: Command, now: Instant) {
         match command {
             Command::Publish { id, request, mut outlet, reply } => {
-                let ready = Arc::clone(&self.io.outlet_ready);
-                outlet.set_waker(Arc::new(move || ready.notify_one()));
+                outlet.set_waker(self.sinks.waker());
                 outlet.set_muted(request.is_muted);
                 self.io.outlets.push((id, outlet));
                 let commands = self.own_commands.clone();
@@ -224,8 +227,9 @@ impl Task {
             Command::ChangeOwn { change, reply } => {
                 self.core.change_own(change, Box::new(move |result| drop(reply.send(result))), now);
             }
-            Command::Call { request, reply } => {
-                self.core.call(&request, Box::new(move |result| drop(reply.send(result))), now);
+            Command::CancelCall { number } => self.core.cancel_call(number),
+            Command::Call { number, request, reply } => {
+                self.core.call(number, &request, Box::new(move |result| drop(reply.send(result))), now);
             }
             Command::SetMethod { name, method } => {
                 self.core.set_method(&name, method.is_some());
@@ -254,9 +258,7 @@ impl Task {
     }
 
     fn end_outlet(&mut self, id: LocalTrackId) {
-        for (_, outlet) in self.io.outlets.iter_mut().filter(|(known, _)| *known == id) {
-            outlet.end();
-        }
+        self.local_sids.remove(id);
         self.io.outlets.retain(|(known, _)| *known != id);
     }
 
@@ -334,9 +336,10 @@ impl Task {
     }
 
     fn tell(&self, event: RoomEvent) {
-        self.events.tell(&event);
+        self.events.tell(event);
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are told as they are")]
     fn happened(&mut self, happened: Happened) {
         // Before the events, so that whoever hears one finds what it is about.
         if self.core.members().has_changed {
@@ -345,7 +348,12 @@ impl Task {
             self.participants.send_replace(participants);
         }
         match happened {
-            Happened::Rtp(track, packet) => self.sinks.push(&track, &packet, clock::now()),
+            Happened::Rtp(track, packet) => {
+                let now = clock::now();
+                if self.sinks.push(&track, &packet, now) {
+                    self.core.request_keyframe(&track, now);
+                }
+            }
             Happened::Connected => {
                 self.state.send_replace(ConnectionState::Connected);
                 // Whoever gave the wait up has dropped its handle, which says so.
@@ -360,6 +368,9 @@ impl Task {
                 }
             }
             Happened::StateChanged(state) => {
+                if state == ConnectionState::Restarting {
+                    self.sinks.restart();
+                }
                 self.state.send_replace(state);
                 self.tell(RoomEvent::ConnectionStateChanged(state));
             }
@@ -405,6 +416,14 @@ impl Task {
                     });
                 }
             }
+            Happened::LocalTrackPublished(id, publication) => {
+                self.local_sids.insert(id, &publication.sid);
+                self.tell(RoomEvent::LocalTrackPublished(publication));
+            }
+            Happened::LocalTrackRepublished(id, publication, previous_sid) => {
+                self.local_sids.insert(id, &publication.sid);
+                self.tell(RoomEvent::LocalTrackRepublished { publication, previous_sid });
+            }
             Happened::LocalTrackUnpublished(id, publication) => {
                 self.end_outlet(id);
                 self.tell(RoomEvent::LocalTrackUnpublished(publication));
@@ -437,7 +456,7 @@ impl Task {
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "packets that ask nothing of a client")]
     fn packet(
-        &mut self,
+        &self,
         is_reliable: bool,
         sender: crate::names::ParticipantIdentity,
         participant: Option<Arc<Participant>>,
@@ -467,9 +486,7 @@ impl Task {
     async fn finish(mut self) {
         self.carry_out();
         self.sinks.end_all();
-        for (_, outlet) in &mut self.io.outlets {
-            outlet.end();
-        }
+        self.io.outlets.clear();
         if let ConnectionState::Connected = *self.state.borrow() {
             self.state.send_replace(ConnectionState::Disconnected(DisconnectReason::Unknown));
         }
@@ -486,6 +503,7 @@ fn segment(segment: proto::TranscriptionSegment) -> TranscriptionSegment {
 }
 
 /// Events that are told as they are.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others are not told as they are")]
 fn plain(happened: Happened) -> Option<RoomEvent> {
     Some(match happened {
         Happened::ParticipantConnected(participant) => RoomEvent::ParticipantConnected(participant),
@@ -519,11 +537,7 @@ fn plain(happened: Happened) -> Option<RoomEvent> {
         Happened::TrackUnmuted(participant, publication) => RoomEvent::TrackUnmuted { participant, publication },
         Happened::ActiveSpeakersChanged(speakers) => RoomEvent::ActiveSpeakersChanged(speakers),
         Happened::ConnectionQualityChanged(participant) => RoomEvent::ConnectionQualityChanged(participant),
-        Happened::LocalTrackPublished(publication) => RoomEvent::LocalTrackPublished(publication),
-        Happened::LocalTrackRepublished(publication, previous_sid) => {
-            RoomEvent::LocalTrackRepublished { publication, previous_sid }
-        }
-        Happened::LocalTrackSubscribed(_, publication) => RoomEvent::LocalTrackSubscribed(publication),
+        Happened::LocalTrackSubscribed(publication) => RoomEvent::LocalTrackSubscribed(publication),
         _ => return None,
     })
 }

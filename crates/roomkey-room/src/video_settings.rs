@@ -3,6 +3,7 @@
 use livekit_protocol as proto;
 
 use crate::core::TrackSettings;
+use crate::video::VideoQuality;
 
 /// Which size of a video that comes in is wanted, and whether it is wanted now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,18 +13,6 @@ pub struct VideoSettings {
     quality: Option<VideoQuality>,
     dimensions: Option<(u32, u32)>,
     frames_per_second: Option<u32>,
-}
-
-/// A size of a video that comes in several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(clippy::exhaustive_enums, reason = "LiveKit has these three")]
-pub enum VideoQuality {
-    /// The smallest.
-    Low,
-    /// The middle one.
-    Medium,
-    /// The largest.
-    High,
 }
 
 impl VideoSettings {

@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime};
 use futures_util::StreamExt as _;
 use roomkey_dev_server::{Config, DevServer};
 use roomkey_room::{
-    ByteStreamOptions, ConnectError, ConnectionState, DataPacket, DisconnectReason, Participant, Room, RoomBuilder,
-    RoomError, RoomEvent, RoomEvents, RpcError, RpcRequest, StreamError, TextStreamOptions,
+    AudioFrame, AudioSource, AudioSourceOptions, AudioStream, AudioStreamOptions, ByteStreamOptions, ConnectError,
+    ConnectionState, DataPacket, DisconnectReason, EncodedVideoFrame, LocalTrack, Participant, PublishError, Room,
+    RoomBuilder, RoomError, RoomEvent, RoomEvents, RpcError, RpcRequest, StreamError, TextStreamOptions, TrackKind,
+    TrackPublishOptions, TrackSource, VideoCodec, VideoSource, VideoSourceOptions, VideoStreamOptions,
 };
 use roomkey_token::{AccessToken, Signer, VideoGrant};
 use tokio::time::timeout;
@@ -278,4 +280,123 @@ async fn a_text_that_is_written_piece_by_piece_ends_with_its_attributes_or_is_ca
             assert!(matches!(reader.next().await, Some(Err(StreamError::Aborted { .. }))));
         }
     }
+}
+
+/// 20 ms of a tone at 48 kHz.
+fn tone(number: u32) -> AudioFrame {
+    let sample =
+        |index: u32| 0.5 * (f64::from(number * 960 + index) * 440.0 * std::f64::consts::TAU / 48_000.0).sin() as f32;
+    AudioFrame::new((0..960).map(sample).collect::<Vec<_>>(), 48_000, 1).unwrap()
+}
+
+#[tokio::test]
+async fn what_one_says_the_others_hear_until_it_is_muted_and_again_after_a_resume() {
+    for single in [true, false] {
+        let server = server().await;
+        let builder = Room::builder().single_peer_connection(single);
+        let (alice, mut at_alice) = join_with(&server, "alice", &builder).await;
+        let (bob, mut at_bob) = join_with(&server, "bob", &builder).await;
+        let source = AudioSource::new(AudioSourceOptions::new());
+        let track = LocalTrack::audio("microphone", &source);
+        let speaking = tokio::spawn({
+            let source = source.clone();
+            async move {
+                for number in 0.. {
+                    source.capture_frame(&tone(number)).await.unwrap();
+                }
+            }
+        });
+        let publication =
+            alice.local_participant().publish_track(track.clone(), TrackPublishOptions::new()).await.unwrap();
+        let again = alice.local_participant().publish_track(track, TrackPublishOptions::new()).await;
+        assert_eq!(again.unwrap_err(), PublishError::AlreadyPublished);
+        let (heard, info) = event(&mut at_bob, |event| match event {
+            RoomEvent::TrackSubscribed { track, publication, .. } => Some((track, publication)),
+            _ => None,
+        })
+        .await;
+        assert_eq!(
+            (info.source, info.kind, info.name.as_str()),
+            (TrackSource::Microphone, TrackKind::Audio, "microphone")
+        );
+        assert_eq!(*heard.sid(), publication.sid());
+        timeout(PATIENCE, publication.subscribed()).await.unwrap().unwrap();
+
+        let mut stream = heard.audio_stream(&AudioStreamOptions::new());
+        loud(&mut stream).await;
+        publication.mute();
+        event(&mut at_bob, |event| matches!(event, RoomEvent::TrackMuted { .. }).then_some(())).await;
+        publication.unmute();
+        event(&mut at_bob, |event| matches!(event, RoomEvent::TrackUnmuted { .. }).then_some(())).await;
+        loud(&mut stream).await;
+        alice.simulate_signal_loss();
+        bob.simulate_signal_loss();
+        event(&mut at_alice, |event| {
+            matches!(event, RoomEvent::ConnectionStateChanged(ConnectionState::Connected)).then_some(())
+        })
+        .await;
+        loud(&mut stream).await;
+        publication.unpublish();
+        event(&mut at_bob, |event| matches!(event, RoomEvent::TrackUnpublished { .. }).then_some(())).await;
+        timeout(PATIENCE, async { while stream.next().await.is_some() {} }).await.unwrap();
+        speaking.abort();
+    }
+}
+
+async fn loud(stream: &mut AudioStream) {
+    let found = async {
+        let mut count = 0;
+        while count < 10 {
+            let frame = stream.next().await.expect("the track goes on");
+            let peak = frame.samples().iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+            count = if peak > 0.3 { count + 1 } else { 0 };
+        }
+    };
+    timeout(PATIENCE, found).await.expect("the tone is heard");
+}
+
+#[tokio::test]
+async fn encoded_video_arrives_as_it_was_sent_from_a_key_frame_on() {
+    let server = server().await;
+    let (alice, _) = join_with(&server, "alice", &Room::builder()).await;
+    let (_bob, mut at_bob) = join_with(&server, "bob", &Room::builder()).await;
+    let source = VideoSource::new(VideoSourceOptions::new(VideoCodec::Vp8, 64, 48));
+    let track = LocalTrack::video("camera", &source);
+    let mut requests = source.keyframe_requests();
+    let sending = tokio::spawn(async move {
+        let mut wants_keyframe = true;
+        for number in 0_u64.. {
+            let data = if std::mem::take(&mut wants_keyframe) { keyframe() } else { vec![0x31; 3_000] };
+            let frame = EncodedVideoFrame::new(VideoCodec::Vp8, Duration::from_millis(33 * number), data);
+            // Until somebody wants it, it is not taken.
+            let _ = source.capture_frame(&frame);
+            if let Ok(request) = timeout(Duration::from_millis(33), requests.next()).await {
+                wants_keyframe |= request.is_some();
+            }
+        }
+    });
+    let publication = alice.local_participant().publish_track(track, TrackPublishOptions::new()).await.unwrap();
+    let seen = event(&mut at_bob, |event| match event {
+        RoomEvent::TrackSubscribed { track, .. } => Some(track),
+        _ => None,
+    })
+    .await;
+    let mut stream = seen.video_stream(VideoStreamOptions::new());
+    let first = timeout(PATIENCE, stream.next()).await.unwrap().unwrap();
+    assert!(first.is_keyframe);
+    assert_eq!(&*first.data, keyframe());
+    for _ in 0..10 {
+        let next = timeout(PATIENCE, stream.next()).await.unwrap().unwrap();
+        assert!(next.is_keyframe || *next.data == [0x31; 3_000]);
+    }
+    publication.unpublish();
+    timeout(PATIENCE, async { while stream.next().await.is_some() {} }).await.unwrap();
+    sending.abort();
+}
+
+fn keyframe() -> Vec<u8> {
+    // A key frame's tag, start code and 64 x 48 (RFC 6386 section 9.1); the rest is never decoded here.
+    let mut data = vec![0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 64, 0, 48, 0];
+    data.resize(5_000, 7);
+    data
 }

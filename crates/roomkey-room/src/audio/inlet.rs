@@ -38,11 +38,6 @@ impl AudioInlet {
         waker.into_iter().for_each(Waker::wake);
         true
     }
-
-    /// Ends the stream once all that came has been played.
-    pub(crate) fn close(&self) {
-        self.input.close();
-    }
 }
 
 #[derive(Debug)]

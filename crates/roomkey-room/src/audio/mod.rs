@@ -1,7 +1,5 @@
 //! Sound: from the application's samples to packets of Opus, and back.
 
-#![allow(dead_code, reason = "the room, which polls one end and feeds the other, does not do so yet")]
-
 mod clock;
 mod codec;
 mod converter;
@@ -25,9 +23,13 @@ mod tone;
 
 pub use codec::{AudioCodec, AudioDecoder, AudioEncoder, CodecError};
 pub use frame::{AudioFrame, InvalidAudioFrame};
+pub(crate) use inlet::AudioInlet;
+pub(crate) use jitter_buffer::IncomingAudio;
 pub use opus::OpusCodec;
+pub(crate) use outlet::Outlet;
 pub use processor::AudioProcessor;
 pub use recording::Recording;
+pub(crate) use red::{PayloadFormat, RedEncoder};
 pub use source::{AudioSource, AudioSourceOptions};
 pub use stats::AudioStreamStats;
 pub use stream::{AudioStream, AudioStreamOptions};

@@ -138,6 +138,11 @@ impl AudioSource {
         recording
     }
 
+    /// Whether it has two channels.
+    pub(crate) fn is_stereo(&self) -> bool {
+        self.inner.format.num_channels == 2
+    }
+
     /// The other end, which is polled by who sends; `None` where there is one. What was captured before is not sent.
     ///
     /// `timestamp` is that of the first packet; RTP wants it random.

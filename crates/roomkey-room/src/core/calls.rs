@@ -14,7 +14,8 @@ use crate::rpc::request::RpcRequest;
 /// The calls of a room.
 pub(crate) struct Calls {
     pub(super) rpc: RpcEndpoint,
-    waiting: HashMap<String, Reply<Result<String, RpcError>>>,
+    /// By the id on the wire; the number is the application's.
+    waiting: HashMap<String, (u64, Reply<Result<String, RpcError>>)>,
     /// Who called, so that its answer takes a form that it can read.
     callers: HashMap<InvocationId, ParticipantIdentity>,
 }
@@ -29,7 +30,7 @@ impl Calls {
         self.rpc.disconnected();
         while let Some(output) = self.rpc.poll_output() {
             if let RpcOutput::Finished { call, result } = output
-                && let Some(reply) = self.waiting.remove(&call)
+                && let Some((_, reply)) = self.waiting.remove(&call)
             {
                 reply(result);
             }
@@ -38,8 +39,14 @@ impl Calls {
 }
 
 impl Core {
-    /// Calls a method of somebody.
-    pub(crate) fn call(&mut self, request: &RpcRequest, reply: Reply<Result<String, RpcError>>, now: Instant) {
+    /// Calls a method of somebody, under a number of the application's.
+    pub(crate) fn call(
+        &mut self,
+        number: u64,
+        request: &RpcRequest,
+        reply: Reply<Result<String, RpcError>>,
+        now: Instant,
+    ) {
         if self.is_over() {
             return reply(Err(RpcError::of(RpcError::SEND_FAILED)));
         }
@@ -48,10 +55,19 @@ impl Core {
         let version = (!self.server_version.is_empty()).then_some(self.server_version.as_str());
         match self.calls.rpc.call(now, at, request, recipient.as_deref(), version) {
             Ok(call) => {
-                self.calls.waiting.insert(call, reply);
+                self.calls.waiting.insert(call, (number, reply));
                 self.settle(now);
             }
             Err(error) => reply(Err(error)),
+        }
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(crate) fn cancel_call(&mut self, number: u64) {
+        let found = self.calls.waiting.iter().find(|(_, (known, _))| *known == number);
+        if let Some(call) = found.map(|(call, _)| call.clone()) {
+            self.calls.waiting.remove(&call);
+            self.calls.rpc.cancel(&call);
         }
     }
 
@@ -86,7 +102,7 @@ impl Core {
                     self.told.push(Happened::RpcInvoked(id, invocation));
                 }
                 RpcOutput::Finished { call, result } => {
-                    if let Some(reply) = self.calls.waiting.remove(&call) {
+                    if let Some((_, reply)) = self.calls.waiting.remove(&call) {
                         reply(result);
                     }
                 }

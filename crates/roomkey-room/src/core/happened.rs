@@ -48,11 +48,11 @@ pub(crate) enum Happened {
     TrackUnmuted(Who, Track),
     ActiveSpeakersChanged(Vec<Who>),
     ConnectionQualityChanged(Who),
-    LocalTrackPublished(Track),
-    LocalTrackRepublished(Track, TrackSid),
+    LocalTrackPublished(LocalTrackId, Track),
+    LocalTrackRepublished(LocalTrackId, Track, TrackSid),
     LocalTrackUnpublished(LocalTrackId, Track),
     /// Somebody receives a track of ours.
-    LocalTrackSubscribed(LocalTrackId, Track),
+    LocalTrackSubscribed(Track),
     /// The server wants a track of ours muted or not.
     LocalTrackMuted(LocalTrackId, Track),
     /// Which layers of a track of ours anybody wants, by quality from low to high.

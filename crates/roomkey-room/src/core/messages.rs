@@ -60,7 +60,7 @@ impl Core {
                 self.edit_own_track(
                     &sid,
                     |publication| publication.is_subscribed = true,
-                    Happened::LocalTrackSubscribed,
+                    |_, publication| Happened::LocalTrackSubscribed(publication),
                 );
             }
             Response::Mute(mute) => {
@@ -207,8 +207,8 @@ impl Core {
         let (sid, previous, reply) = (sid.clone(), track.previous.take(), track.reply.take());
         let Some(publication) = self.members.published_locally(publication, previous.as_ref()) else { return };
         self.told.push(match previous {
-            Some(previous) => Happened::LocalTrackRepublished(publication, previous),
-            None => Happened::LocalTrackPublished(publication),
+            Some(previous) => Happened::LocalTrackRepublished(id, publication, previous),
+            None => Happened::LocalTrackPublished(id, publication),
         });
         if let Some(reply) = reply {
             reply(Ok(sid));

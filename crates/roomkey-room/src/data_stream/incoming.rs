@@ -139,6 +139,7 @@ impl IncomingStreams {
     }
 
     /// How many streams are open.
+    #[cfg(test)]
     pub(crate) fn open_streams(&self) -> usize {
         self.open.len()
     }

@@ -129,13 +129,7 @@ impl StreamInfo {
         }
     }
 
-    pub(crate) fn sender_identity(&self) -> &ParticipantIdentity {
-        match self {
-            Self::Text(info) => &info.sender_identity,
-            Self::Bytes(info) => &info.sender_identity,
-        }
-    }
-
+    #[cfg(test)]
     pub(crate) fn attributes(&self) -> &HashMap<String, String> {
         match self {
             Self::Text(info) => &info.attributes,

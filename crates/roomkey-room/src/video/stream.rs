@@ -215,9 +215,6 @@ impl VideoInlet {
         self.shared.state().is_abandoned
     }
 
-    /// The track has ended. Dropping does the same.
-    pub(crate) fn close(self) {}
-
     fn deliver(&mut self, now: Instant) {
         let mut needs_keyframe = false;
         let mut state = self.shared.state();

@@ -99,7 +99,7 @@ async fn nothing_comes_in_a_pause_unless_the_stream_is_continuous() {
             assert!(last.0 < ms(1_200));
             assert!(tone::power(last.1.samples()) < 0.01, "{}", tone::power(last.1.samples()));
         }
-        inlet.close();
+        drop(inlet);
         assert!(stream.next().await.is_none());
     }
 }

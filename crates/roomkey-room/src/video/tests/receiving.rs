@@ -203,7 +203,7 @@ fn the_stream_wakes_ends_and_says_that_it_was_left() {
     assert_eq!(inlet.poll_timeout(), Some(now + millis(500)));
     let (_, packets) = encoder.packets(Duration::ZERO, 200, true);
     packets.into_iter().for_each(|packet| inlet.handle_packet(now, packet));
-    inlet.close();
+    drop(inlet);
     assert!(next(&mut stream).flatten().is_some(), "what waits is given");
     assert_eq!(next(&mut stream), Some(None));
 
@@ -223,7 +223,7 @@ async fn a_consumer_that_waits_is_woken() {
     let (_, packets) = encoder.packets(Duration::ZERO, 200, true);
     packets.into_iter().for_each(|packet| inlet.handle_packet(now, packet));
     tokio::task::yield_now().await;
-    inlet.close();
+    drop(inlet);
     assert!(consumer.await.unwrap());
 }
 
