@@ -27,7 +27,10 @@ mod task;
 mod video_settings;
 mod websocket;
 
-pub use audio::{AudioCodec, AudioDecoder, AudioEncoder, AudioFrame, CodecError, InvalidAudioFrame, OpusCodec};
+pub use audio::{
+    AudioCodec, AudioDecoder, AudioEncoder, AudioFrame, AudioProcessor, AudioSource, AudioSourceOptions, CodecError,
+    InvalidAudioFrame, OpusCodec, Recording,
+};
 pub use connection_state::{ConnectionState, DisconnectReason};
 pub use data_stream::error::StreamError;
 pub use data_stream::info::{ByteStreamInfo, TextOperation, TextStreamInfo};
