@@ -28,8 +28,8 @@ mod video_settings;
 mod websocket;
 
 pub use audio::{
-    AudioCodec, AudioDecoder, AudioEncoder, AudioFrame, AudioProcessor, AudioSource, AudioSourceOptions, CodecError,
-    InvalidAudioFrame, OpusCodec, Recording,
+    AudioCodec, AudioDecoder, AudioEncoder, AudioFrame, AudioProcessor, AudioSource, AudioSourceOptions, AudioStream,
+    AudioStreamOptions, AudioStreamStats, CodecError, InvalidAudioFrame, OpusCodec, Recording,
 };
 pub use connection_state::{ConnectionState, DisconnectReason};
 pub use data_stream::error::StreamError;

@@ -5,7 +5,8 @@ use std::fmt;
 /// Makes encoders and decoders of Opus (RFC 6716, RFC 7587), the codec of audio in LiveKit.
 ///
 /// The one used without a word is [`OpusCodec`](crate::OpusCodec), which is pure Rust. Another, say over libopus, is given to
-/// [`AudioSourceOptions::with_codec`](crate::AudioSourceOptions::with_codec).
+/// [`AudioSourceOptions::with_codec`](crate::AudioSourceOptions::with_codec) and
+/// [`AudioStreamOptions::with_codec`](crate::AudioStreamOptions::with_codec).
 pub trait AudioCodec: fmt::Debug + Send + Sync {
     /// An encoder of 48 kHz samples with this many channels, 1 or 2, interleaved.
     ///

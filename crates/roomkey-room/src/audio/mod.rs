@@ -4,7 +4,10 @@
 
 mod codec;
 mod converter;
+mod delay;
 mod frame;
+mod inlet;
+mod jitter_buffer;
 mod level;
 mod opus;
 mod outlet;
@@ -12,7 +15,10 @@ mod processor;
 mod recording;
 mod red;
 mod send_queue;
+mod sequence;
 mod source;
+mod stats;
+mod stream;
 #[cfg(test)]
 mod tone;
 
@@ -22,6 +28,8 @@ pub use opus::OpusCodec;
 pub use processor::AudioProcessor;
 pub use recording::Recording;
 pub use source::{AudioSource, AudioSourceOptions};
+pub use stats::AudioStreamStats;
+pub use stream::{AudioStream, AudioStreamOptions};
 
 use std::time::Duration;
 
@@ -33,3 +41,6 @@ const FRAME_DURATION: Duration = Duration::from_millis(20);
 
 /// The most that a packet of ours has: it fits into a datagram with one like it before it.
 const MAX_PACKET_BYTES: usize = 1_020;
+
+/// Samples a channel after which what is made up for a missing frame is silent: 100 ms.
+const FADE: usize = 4_800;
