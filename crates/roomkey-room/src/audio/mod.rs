@@ -16,6 +16,8 @@ mod recording;
 mod red;
 mod send_queue;
 mod sequence;
+#[cfg(feature = "sonora")]
+mod sonora;
 mod source;
 mod stats;
 mod stream;
@@ -27,6 +29,8 @@ pub use frame::{AudioFrame, InvalidAudioFrame};
 pub use opus::OpusCodec;
 pub use processor::AudioProcessor;
 pub use recording::Recording;
+#[cfg(feature = "sonora")]
+pub use sonora::{SonoraOptions, SonoraProcessor};
 pub use source::{AudioSource, AudioSourceOptions};
 pub use stats::AudioStreamStats;
 pub use stream::{AudioStream, AudioStreamOptions};
