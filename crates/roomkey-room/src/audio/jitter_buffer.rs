@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use roomkey_rtc::IncomingRtp;
+
 use super::delay::{DelayBounds, DelayEstimator, micros};
 use super::opus::packet_samples;
 use super::red::PayloadFormat;
@@ -20,6 +22,15 @@ pub(crate) struct IncomingAudio {
     pub(crate) timestamp: u32,
     pub(crate) payload: Arc<[u8]>,
     pub(crate) format: PayloadFormat,
+}
+
+impl IncomingAudio {
+    /// The same from the connection's packet; `None` where that is not Opus, in RED or not.
+    pub(crate) fn new(packet: &IncomingRtp) -> Option<Self> {
+        let format = PayloadFormat::new(packet.format.codec())?;
+        let payload = Arc::clone(&packet.payload);
+        Some(Self { sequence: packet.sequence, timestamp: packet.timestamp, payload, format })
+    }
 }
 
 /// What is to be played next.

@@ -1,6 +1,5 @@
 //! Sound: from the application's samples to packets of Opus, and back.
 
-mod clock;
 mod codec;
 mod converter;
 mod delay;
@@ -15,6 +14,8 @@ mod recording;
 mod red;
 mod send_queue;
 mod sequence;
+#[cfg(feature = "sonora")]
+mod sonora;
 mod source;
 mod stats;
 mod stream;
@@ -23,12 +24,14 @@ mod tone;
 
 pub use codec::{AudioCodec, AudioDecoder, AudioEncoder, CodecError};
 pub use frame::{AudioFrame, InvalidAudioFrame};
-pub(crate) use inlet::AudioInlet;
-pub(crate) use jitter_buffer::IncomingAudio;
 pub use opus::OpusCodec;
-pub(crate) use outlet::Outlet;
 pub use processor::AudioProcessor;
 pub use recording::Recording;
+#[cfg(feature = "sonora")]
+pub use sonora::{SonoraOptions, SonoraProcessor};
+pub(crate) use inlet::AudioInlet;
+pub(crate) use jitter_buffer::IncomingAudio;
+pub(crate) use outlet::Outlet;
 pub(crate) use red::{PayloadFormat, RedEncoder};
 pub use source::{AudioSource, AudioSourceOptions};
 pub use stats::AudioStreamStats;

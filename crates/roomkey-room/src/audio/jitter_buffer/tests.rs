@@ -1,6 +1,6 @@
-use super::super::clock;
 use super::super::red::RedEncoder;
 use super::*;
+use crate::clock;
 
 const MS: Duration = Duration::from_millis(1);
 
