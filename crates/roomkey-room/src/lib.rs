@@ -13,8 +13,10 @@ pub use participant::{
     ConnectionQuality, Participant, ParticipantKind, ParticipantPermission, ParticipantState, Participants,
 };
 pub use publication::{TrackKind, TrackPublication, TrackSource};
+#[cfg(feature = "vp8-keyframes")]
+pub use video::Vp8KeyframeDecoder;
 pub use video::{
-    CaptureError, Captured, EncodedVideoFrame, IvfError, IvfReader, IvfWriter, KeyframeRequests, MalformedVideo,
-    SubscribedQualities, TemporalLayer, VideoCodec, VideoLayer, VideoQuality, VideoSource, VideoSourceOptions,
-    VideoSourceStats, VideoStream, VideoStreamOptions, VideoStreamStats,
+    CaptureError, Captured, DecodeError, EncodedVideoFrame, IvfError, IvfReader, IvfWriter, KeyframeRequests,
+    MalformedVideo, Plane, SubscribedQualities, TemporalLayer, VideoCodec, VideoDecoder, VideoFrame, VideoLayer,
+    VideoQuality, VideoSource, VideoSourceOptions, VideoSourceStats, VideoStream, VideoStreamOptions, VideoStreamStats,
 };
