@@ -348,8 +348,13 @@ impl Shared {
         let before = self.subscribed.send_replace(subscribed);
         for index in 0..self.options.layers.len() {
             if self.wants(index, subscribed) && !self.wants(index, before) {
-                self.state().needs_keyframe[index] = true;
-                self.request_keyframe(index);
+                let mut state = self.state();
+                state.needs_keyframe[index] = true;
+                let is_active = state.is_active;
+                drop(state);
+                if is_active {
+                    self.request_keyframe(index);
+                }
             }
         }
     }

@@ -132,12 +132,7 @@ impl Descriptor {
     fn parse(payload: &[u8]) -> Option<(Self, &[u8])> {
         let (&first, mut rest) = payload.split_first()?;
         let has = |bit: u8| first & bit != 0;
-        let mut descriptor = Self {
-            is_start: has(0x08),
-            is_end: has(0x04),
-            spatial_layer: 0,
-            temporal_layer: None,
-        };
+        let mut descriptor = Self { is_start: has(0x08), is_end: has(0x04), spatial_layer: 0, temporal_layer: None };
         let is_flexible = has(0x10);
         if has(0x80) {
             let is_long = rest.first()? & 0x80 != 0;
