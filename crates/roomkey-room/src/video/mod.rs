@@ -6,6 +6,7 @@
 mod assembler;
 mod av1;
 mod bits;
+mod decoder;
 mod frame;
 mod h264;
 mod ivf;
@@ -19,8 +20,12 @@ mod source;
 mod stream;
 mod timeline;
 mod vp8;
+#[cfg(feature = "vp8-keyframes")]
+mod vp8_keyframes;
 mod vp9;
+mod webp;
 
+pub use decoder::{DecodeError, Plane, VideoDecoder, VideoFrame};
 pub use frame::{EncodedVideoFrame, TemporalLayer, VideoCodec};
 pub use ivf::{IvfError, IvfReader, IvfWriter};
 pub use layer::{SubscribedQualities, VideoLayer, VideoQuality};
@@ -29,6 +34,8 @@ pub(crate) use outlet::VideoOutlet;
 pub use source::{CaptureError, Captured, KeyframeRequests, VideoSource, VideoSourceOptions, VideoSourceStats};
 pub(crate) use stream::VideoInlet;
 pub use stream::{VideoStream, VideoStreamOptions, VideoStreamStats};
+#[cfg(feature = "vp8-keyframes")]
+pub use vp8_keyframes::Vp8KeyframeDecoder;
 
 #[cfg(test)]
 mod tests;

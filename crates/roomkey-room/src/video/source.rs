@@ -94,6 +94,22 @@ impl VideoSourceOptions {
 /// Nothing is encoded here. Who captures sends what encoders make, begins each layer with a key frame, makes another when
 /// [`keyframe_requests`](Self::keyframe_requests) says so, and may spare what
 /// [`subscribed_qualities`](Self::subscribed_qualities) says that nobody wants.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use roomkey_room::{Captured, EncodedVideoFrame, VideoCodec, VideoQuality, VideoSource, VideoSourceOptions};
+///
+/// let source = VideoSource::new(VideoSourceOptions::new(VideoCodec::Vp8, 1_280, 720).with_simulcast());
+/// let names: Vec<_> = source.options().layers().iter().map(|layer| layer.quality.rid()).collect();
+/// assert_eq!(names, ["q", "h", "f"]);
+///
+/// // An encoder's key frame of the smallest size, as far as its header.
+/// let data = [0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00];
+/// let frame = EncodedVideoFrame::new(VideoCodec::Vp8, Duration::ZERO, &data[..]).with_layer(VideoQuality::Low);
+/// assert_eq!((frame.is_keyframe, frame.dimensions), (true, Some((320, 180))));
+/// assert_eq!(source.capture_frame(&frame), Ok(Captured::NotConnected), "it is not published");
+/// ```
 #[derive(Clone)]
 pub struct VideoSource {
     shared: Arc<Shared>,
@@ -348,8 +364,13 @@ impl Shared {
         let before = self.subscribed.send_replace(subscribed);
         for index in 0..self.options.layers.len() {
             if self.wants(index, subscribed) && !self.wants(index, before) {
-                self.state().needs_keyframe[index] = true;
-                self.request_keyframe(index);
+                let mut state = self.state();
+                state.needs_keyframe[index] = true;
+                let is_active = state.is_active;
+                drop(state);
+                if is_active {
+                    self.request_keyframe(index);
+                }
             }
         }
     }
