@@ -61,7 +61,7 @@ impl Room {
                 for_echo = true;
                 continue;
             }
-            receiver.downstream().send(kind, bytes.clone(), cx.now.instant);
+            receiver.primary().send(kind, bytes.clone(), cx.now.instant);
             self.dirty.insert(*id);
         }
         if for_echo {

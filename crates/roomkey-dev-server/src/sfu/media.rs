@@ -44,7 +44,7 @@ impl Room {
     #[expect(clippy::wildcard_enum_match_arm, reason = "events that ask nothing of the server")]
     fn handle_event(&mut self, id: ParticipantId, target: Target, event: Event, cx: &mut Context<'_>) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
-        let is_downstream = participant.downstream_target() == target;
+        let is_primary = participant.primary_target() == target;
         let Some(peer) = participant.peer_mut(target) else { return };
         match event {
             Event::RtpReceived { mid, rid, packet } => {
@@ -59,7 +59,7 @@ impl Room {
             Event::ChannelClosed { id: channel } => peer.channel_closed(channel),
             Event::Connected => {
                 peer.is_connected = true;
-                if is_downstream {
+                if is_primary {
                     self.set_state(id, State::Active, cx);
                 }
             }
@@ -188,7 +188,8 @@ impl Room {
             found.wanted_less_since = None;
             return;
         }
-        let is_less = found.quality_told.is_none_or(|told| wanted < told);
+        // As long as it is told nothing, it sends everything.
+        let is_less = found.quality_told.map_or_else(|| wanted.is_none(), |told| wanted < told);
         if is_less {
             let since = *found.wanted_less_since.get_or_insert(cx.now.instant);
             if cx.now.instant.saturating_duration_since(since) < PATIENCE {

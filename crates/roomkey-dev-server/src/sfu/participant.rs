@@ -118,13 +118,26 @@ impl Participant {
         }
     }
 
-    /// The connection that media and data reach this participant on.
+    /// The connection that tracks reach this participant on.
     pub(super) fn downstream(&mut self) -> &mut Peer {
         self.subscriber.as_mut().unwrap_or(&mut self.publisher)
     }
 
     pub(super) fn downstream_target(&self) -> Target {
         if self.is_single() { Target::Publisher } else { Target::Subscriber }
+    }
+
+    /// The connection that is there from the beginning, and carries the data: of a client with two that may not
+    /// subscribe it is the one that it offers, as in livekit-server.
+    pub(super) fn primary_target(&self) -> Target {
+        if self.permission.can_subscribe { self.downstream_target() } else { Target::Publisher }
+    }
+
+    pub(super) fn primary(&mut self) -> &mut Peer {
+        match self.primary_target() {
+            Target::Subscriber => self.downstream(),
+            Target::Publisher => &mut self.publisher,
+        }
     }
 
     /// What others are told of it.

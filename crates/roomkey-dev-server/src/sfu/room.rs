@@ -152,7 +152,9 @@ impl Room {
             self.add_track(id, &request, cx);
         }
         self.subscribe_to_everybody(id, cx);
-        if let Some(peer) = self.participants.get_mut(&id).and_then(|participant| participant.subscriber.as_mut()) {
+        let participant = self.participants.get_mut(&id).expect("just inserted");
+        let is_primary = participant.primary_target() == Target::Subscriber;
+        if let Some(peer) = participant.subscriber.as_mut().filter(|_| is_primary) {
             peer.open_channels();
             // Offers' ids begin anywhere: a client must not read anything into them.
             peer.last_offer = cx.rng.u32(1..200);
@@ -182,7 +184,7 @@ impl Room {
             participant: Some(participant.info()),
             other_participants: others.map(|(_, other)| other.info()).collect(),
             server_version: SERVER_VERSION.to_owned(),
-            subscriber_primary: !participant.is_single(),
+            subscriber_primary: participant.primary_target() == Target::Subscriber,
             ping_interval: PING_INTERVAL,
             ping_timeout: PING_TIMEOUT,
             server_info: Some(server_info()),
@@ -223,7 +225,8 @@ impl Room {
         participant.send(Message::Update(proto::ParticipantUpdate { participants: everybody }), cx);
         participant.send(Message::RoomUpdate(proto::RoomUpdate { room: Some(room) }), cx);
         participant.send_refreshed_token(cx);
-        if let Some(peer) = participant.subscriber.as_mut() {
+        let is_primary = participant.primary_target() == Target::Subscriber;
+        if let Some(peer) = participant.subscriber.as_mut().filter(|_| is_primary) {
             // An offer that was under way went down with the websocket.
             peer.awaits_answer = None;
             peer.connection.restart_ice();

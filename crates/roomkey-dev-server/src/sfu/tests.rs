@@ -113,13 +113,19 @@ impl World {
 
     fn try_join(&mut self, identity: &str, grant: VideoGrant) -> Result<usize, Refusal> {
         let client = Client::new(self.clients.len() as u64 + 1, self.now.instant);
-        self.join_as(client, identity, grant)
+        self.join_as(client, identity, grant, |_| {})
     }
 
-    fn join_as(&mut self, mut client: Client, identity: &str, grant: VideoGrant) -> Result<usize, Refusal> {
+    fn join_as(
+        &mut self,
+        mut client: Client,
+        identity: &str,
+        grant: VideoGrant,
+        change: impl FnOnce(&mut Joining),
+    ) -> Result<usize, Refusal> {
         let connection = client.connection;
         let offer = client.rtc.create_offer(self.now.instant).unwrap().unwrap();
-        let joining = Joining {
+        let mut joining = Joining {
             connection: Some(connection),
             claims: AccessToken::new(identity).with_video(grant).claims().clone(),
             is_single: true,
@@ -138,6 +144,7 @@ impl World {
             }),
             resumes: None,
         };
+        change(&mut joining);
         self.sfu.join(joining, self.now)?;
         self.clients.push(client);
         Ok(self.clients.len() - 1)
@@ -230,8 +237,9 @@ impl World {
                 let candidate = Candidate::from_trickle_json(&trickle.candidate_init).unwrap().unwrap();
                 self.clients[at].rtc.add_remote_candidate(candidate);
             }
-            Message::MediaSectionsRequirement(_) if !self.clients[at].is_busy => {
-                self.clients[at].rtc.add_receiver(MediaKind::Audio);
+            Message::MediaSectionsRequirement(requirement) if !self.clients[at].is_busy => {
+                let is_video = requirement.num_videos > 0;
+                self.clients[at].rtc.add_receiver(if is_video { MediaKind::Video } else { MediaKind::Audio });
                 self.offer(at);
             }
             _ => {}
@@ -609,6 +617,58 @@ fn who_may_not_subscribe_gets_data_all_the_same() {
 }
 
 #[test]
+fn who_has_two_connections_and_may_not_subscribe_gets_data_on_the_one_that_it_offers() {
+    let mut world = World::new();
+    let alice = world.join("alice");
+    let mut grant = VideoGrant::join("lab");
+    grant.can_subscribe = Some(false);
+    let deaf = Client::new(2, world.now.instant);
+    let deaf = world.join_as(deaf, "deaf", grant, |joining| joining.is_single = false).unwrap();
+    world.run(Duration::from_secs(1));
+    let Message::Join(join) = world.clients[deaf].messages[0].clone() else { panic!("not a join") };
+    assert!(!join.subscriber_primary);
+    assert!(!world.clients[deaf].messages.iter().any(|message| matches!(message, Message::Offer(_))));
+    assert_eq!(world.clients[alice].updates_of("deaf").len(), 1, "it is active");
+    world.send_data(alice, "to everybody", &[]);
+    assert_eq!(world.topics(deaf), [("alice".to_owned(), "to everybody".to_owned())]);
+}
+
+#[test]
+fn a_publisher_hears_what_is_wanted_of_its_video_as_soon_as_anything_is() {
+    let mut world = World::new();
+    let camera = world.join("camera");
+    world.run(Duration::from_secs(1));
+    let request = proto::AddTrackRequest {
+        cid: "camera".to_owned(),
+        r#type: proto::TrackType::Video as i32,
+        source: proto::TrackSource::Camera as i32,
+        ..Default::default()
+    };
+    world.request(camera, Request::AddTrack(request));
+    world.exchange();
+    let sender = world.clients[camera].rtc.add_sender(MediaKind::Video, Msid::new("stream", "camera"), &[]);
+    world.offer(camera);
+    for index in 0..10 {
+        world.run(Duration::from_millis(20));
+        let packet = OutgoingRtp::new(Codec::Vp8, index, 0, vec![0x90, 0x80, 1, 0, 0, 0]);
+        world.clients[camera].rtc.send_rtp(sender, packet, world.now.instant).unwrap();
+    }
+    let told = |world: &World| {
+        let updates = world.clients[camera].messages.iter().filter_map(|message| match message {
+            Message::SubscribedQualityUpdate(update) => Some(update.subscribed_codecs[0].qualities.clone()),
+            _ => None,
+        });
+        updates.collect::<Vec<_>>()
+    };
+    world.run(Duration::from_secs(5));
+    assert!(told(&world).is_empty(), "somebody may come yet");
+    world.join("viewer");
+    world.run(Duration::from_millis(100));
+    assert_eq!(told(&world).len(), 1);
+    assert!(told(&world)[0].iter().all(|quality| quality.enabled));
+}
+
+#[test]
 fn sections_that_a_client_is_about_to_offer_are_not_asked_for_again() {
     let mut world = World::new();
     let listener = world.join("listener");
@@ -655,7 +715,7 @@ fn who_gets_the_address_of_one_who_vanished_joins_all_the_same() {
     // The system gives the port of a process that ended to the next one.
     let address = world.vanish(vanished);
     let newcomer = Client::at(address, 3, world.now.instant);
-    let newcomer = world.join_as(newcomer, "newcomer", VideoGrant::join("lab")).unwrap();
+    let newcomer = world.join_as(newcomer, "newcomer", VideoGrant::join("lab"), |_| {}).unwrap();
     // The one before is still sent what everybody is sent.
     world.send_data(speaker, "early", &[]);
     world.speak(speaker, sender, 40);
