@@ -68,6 +68,15 @@ pub enum Event {
         /// Its sid.
         track: String,
     },
+    /// A data packet did not go out to a client that takes none of its size.
+    DataDropped {
+        /// The room.
+        room: String,
+        /// To whom.
+        identity: String,
+        /// The largest that the client takes, in bytes.
+        limit: usize,
+    },
     /// A request to join was refused.
     JoinRefused {
         /// The HTTP status.
@@ -107,6 +116,7 @@ impl Event {
             Self::ParticipantLeft { .. } => "participant_left",
             Self::TrackPublished { .. } => "track_published",
             Self::TrackUnpublished { .. } => "track_unpublished",
+            Self::DataDropped { .. } => "data_dropped",
             Self::JoinRefused { .. } => "join_refused",
             Self::WorkerRegistered { .. } => "worker_registered",
             Self::WorkerGone { .. } => "worker_gone",
@@ -131,6 +141,9 @@ impl fmt::Display for Event {
             }
             Self::TrackUnpublished { room, identity, track } => {
                 write!(f, "{identity:?} no longer publishes {track} in {room:?}")
+            }
+            Self::DataDropped { room, identity, limit } => {
+                write!(f, "{identity:?} in {room:?} missed a data packet: it takes {limit} bytes at most")
             }
             Self::JoinRefused { status, reason } => write!(f, "refused a client: {status}, {}", Plain(reason)),
             Self::WorkerRegistered { agent } if agent.is_empty() => {

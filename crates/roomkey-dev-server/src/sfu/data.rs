@@ -6,8 +6,11 @@ use prost::Message as _;
 use proto::data_packet::{Kind, Value};
 
 use super::Context;
+use super::history::Destinations;
 use super::participant::ParticipantId;
-use super::room::Room;
+use super::peer::Undelivered;
+use super::room::{Announce, Room};
+use crate::event::Event;
 
 /// More than a client's data channel carries in a message.
 const MAX_PACKET: usize = 256 * 1024;
@@ -47,25 +50,63 @@ impl Room {
         packet: &proto::DataPacket,
         cx: &mut Context<'_>,
     ) {
-        let (identities, sids) = destinations(packet);
+        let to = destinations(packet);
         let bytes = packet.encode_to_vec();
-        let is_for = |identity: &String, sid: &String| {
-            (identities.is_empty() && sids.is_empty()) || identities.contains(identity) || sids.contains(sid)
-        };
+        if kind == Kind::Reliable {
+            self.history.record(packet, &to, &bytes, cx.now.instant);
+        }
+        let mut undelivered = Vec::new();
         let mut for_echo = false;
         for (id, receiver) in &mut self.participants {
-            if from == Some(*id) || !is_for(&receiver.identity, &receiver.sid) {
+            if from == Some(*id) || !to.include(&receiver.identity, &receiver.sid) {
                 continue;
             }
             if self.echo.as_ref().is_some_and(|echo| echo.participant == *id) {
                 for_echo = true;
                 continue;
             }
-            receiver.primary().send(kind, bytes.clone(), cx.now.instant);
+            let sent = receiver.primary().send(kind, bytes.clone(), cx.now.instant);
+            undelivered.extend(sent.err().map(|why| (*id, why)));
             self.dirty.insert(*id);
+        }
+        for (id, why) in undelivered {
+            self.handle_undelivered(id, why, cx);
         }
         if for_echo {
             self.echo_data(packet, cx);
+        }
+    }
+
+    /// A client gets what it missed when it was another participant, once. Who only lost the websocket missed nothing.
+    pub(super) fn replay(
+        &mut self,
+        id: ParticipantId,
+        received: &[proto::DataChannelReceiveState],
+        cx: &mut Context<'_>,
+    ) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let Some(missed) = participant.missed.take() else { return };
+        let packets: Vec<_> = self.history.newer(&missed, &participant.identity, received).collect();
+        let mut sent = Ok(());
+        for packet in packets {
+            let next = participant.primary().send(Kind::Reliable, packet.to_vec(), cx.now.instant);
+            sent = sent.and(next);
+        }
+        self.dirty.insert(id);
+        if let Err(why) = sent {
+            self.handle_undelivered(id, why, cx);
+        }
+    }
+
+    /// Whose reliable data can't be kept waiting is let go, and may join anew; a packet that it can't take is missed.
+    pub(super) fn handle_undelivered(&mut self, id: ParticipantId, why: Undelivered, cx: &mut Context<'_>) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        match why {
+            Undelivered::Full => self.remove(id, proto::DisconnectReason::MediaFailure, Announce::Yes, cx),
+            Undelivered::TooLarge { limit } => {
+                let (room, identity) = (self.info.name.clone(), participant.identity.clone());
+                cx.happened(Event::DataDropped { room, identity, limit });
+            }
         }
     }
 }
@@ -82,14 +123,12 @@ fn name_sender(user: &mut proto::UserPacket, sid: &str, identity: &str) {
     identity.clone_into(&mut user.participant_identity);
 }
 
-/// The identities and sids that a packet is for; none means everybody.
 #[expect(deprecated, reason = "older clients write the destinations in the user's packet")]
-fn destinations(packet: &proto::DataPacket) -> (Vec<String>, Vec<String>) {
-    let mut identities = packet.destination_identities.clone();
-    let mut sids = Vec::new();
+fn destinations(packet: &proto::DataPacket) -> Destinations {
+    let mut to = Destinations { identities: packet.destination_identities.clone(), sids: Vec::new() };
     if let Some(Value::User(user)) = &packet.value {
-        identities.extend(user.destination_identities.iter().cloned());
-        sids.extend(user.destination_sids.iter().cloned());
+        to.identities.extend(user.destination_identities.iter().cloned());
+        to.sids.extend(user.destination_sids.iter().cloned());
     }
-    (identities, sids)
+    to
 }

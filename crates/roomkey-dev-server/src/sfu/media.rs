@@ -55,7 +55,11 @@ impl Room {
                     self.handle_data(id, kind, &bytes, cx);
                 }
             }
-            Event::ChannelOpened { id: channel, label } => peer.channel_opened(channel, &label, cx.now.instant),
+            Event::ChannelOpened { id: channel, label } => {
+                if let Err(why) = peer.channel_opened(channel, &label, cx.now.instant) {
+                    self.handle_undelivered(id, why, cx);
+                }
+            }
             Event::ChannelClosed { id: channel } => peer.channel_closed(channel),
             Event::Connected => {
                 peer.is_connected = true;

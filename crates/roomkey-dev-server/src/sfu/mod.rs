@@ -9,6 +9,7 @@ mod codec;
 mod data;
 mod echo;
 mod forwarder;
+mod history;
 mod joining;
 mod keyframe;
 mod media;

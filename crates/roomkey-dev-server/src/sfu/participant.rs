@@ -8,6 +8,7 @@ use proto::participant_info::State;
 use proto::signal_response::Message;
 use roomkey_token::{Claims, ParticipantClaims};
 
+use super::history::Missed;
 use super::negotiation::Required;
 use super::peer::Peer;
 use super::publication::Publication;
@@ -58,6 +59,10 @@ pub(super) struct Participant {
     pub(super) subscriptions: Vec<Subscription>,
     /// Who may subscribe to its tracks; nothing where everybody may.
     pub(super) allowed_subscribers: Option<Vec<proto::TrackPermission>>,
+    /// The first packet of the room's history that was sent to it.
+    pub(super) hears_since: u64,
+    /// What was sent to it when it was another participant.
+    pub(super) missed: Option<Missed>,
     /// The last reliable sequence that came.
     pub(super) last_sequence: u32,
     /// How loud it was told to be, where it speaks.
@@ -98,6 +103,8 @@ impl Participant {
             publications: Vec::new(),
             subscriptions: Vec::new(),
             allowed_subscribers: None,
+            hears_since: 0,
+            missed: None,
             last_sequence: 0,
             speaking: None,
         }

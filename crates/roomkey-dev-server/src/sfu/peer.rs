@@ -4,12 +4,24 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use livekit_protocol::data_packet::Kind;
-use roomkey_rtc::{ChannelConfig, ChannelId, PeerConnection};
+use roomkey_rtc::{ChannelConfig, ChannelId, PeerConnection, SendDataError};
 
-/// Reliable data that waits for its channel, in bytes; what does not fit is dropped with its oldest.
+/// Reliable data that waits for its channel, in bytes.
 const MAX_QUEUED: usize = 4 * 1024 * 1024;
 const RELIABLE: &str = "_reliable";
 const LOSSY: &str = "_lossy";
+
+/// Why a packet is not on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Undelivered {
+    /// As much reliable data waits as may: the client does not read.
+    Full,
+    /// The client takes no packet of this size.
+    TooLarge {
+        /// The largest that it takes, in bytes.
+        limit: usize,
+    },
+}
 
 /// One connection and what the server remembers of it.
 #[derive(Debug)]
@@ -53,20 +65,27 @@ impl Peer {
         self.lossy = Some((self.connection.open_channel(lossy), false));
     }
 
-    /// A channel is there, ours or the client's.
-    pub(super) fn channel_opened(&mut self, id: ChannelId, label: &str, now: Instant) {
+    /// A channel is there, ours or the client's. What waited for it goes out.
+    ///
+    /// # Errors
+    ///
+    /// Why the first packet that did not go out did not.
+    pub(super) fn channel_opened(&mut self, id: ChannelId, label: &str, now: Instant) -> Result<(), Undelivered> {
         match label {
             RELIABLE => self.reliable = Some((id, true)),
             LOSSY => self.lossy = Some((id, true)),
             // `_data_track` and whatever comes: nothing is sent on it.
-            _ => return,
+            _ => return Ok(()),
         }
+        let mut sent = Ok(());
         if label == RELIABLE {
             self.queued_bytes = 0;
             for packet in std::mem::take(&mut self.queued) {
-                self.send(Kind::Reliable, packet, now);
+                let next = self.send(Kind::Reliable, packet, now);
+                sent = sent.and(next);
             }
         }
+        sent
     }
 
     pub(super) fn channel_closed(&mut self, id: ChannelId) {
@@ -89,20 +108,27 @@ impl Peer {
         }
     }
 
-    /// Sends a data packet. Reliable data waits for its channel; lossy data does not.
-    pub(super) fn send(&mut self, kind: Kind, packet: Vec<u8>, now: Instant) {
+    /// Sends a data packet. Reliable data waits for its channel; lossy data does not, and is lost where there is no room.
+    ///
+    /// # Errors
+    ///
+    /// [`Undelivered`]; the packet is dropped.
+    pub(super) fn send(&mut self, kind: Kind, packet: Vec<u8>, now: Instant) -> Result<(), Undelivered> {
         let channel = if kind == Kind::Reliable { self.reliable } else { self.lossy };
         match (channel, kind) {
-            // A full queue is a client that does not read: its data ends there, and nobody else waits for it.
-            (Some((id, true)), _) => drop(self.connection.send_data(id, true, packet, now)),
+            (Some((id, true)), _) => match self.connection.send_data(id, true, packet, now) {
+                Err(SendDataError::Full) if kind == Kind::Reliable => Err(Undelivered::Full),
+                Err(SendDataError::TooLarge { limit }) => Err(Undelivered::TooLarge { limit }),
+                // A connection that has closed: its client is about to be missed, and may join anew.
+                _ => Ok(()),
+            },
+            (_, Kind::Reliable) if self.queued_bytes + packet.len() > MAX_QUEUED => Err(Undelivered::Full),
             (_, Kind::Reliable) => {
                 self.queued_bytes += packet.len();
                 self.queued.push_back(packet);
-                while self.queued_bytes > MAX_QUEUED {
-                    self.queued_bytes -= self.queued.pop_front().map_or(0, |oldest| oldest.len());
-                }
+                Ok(())
             }
-            (_, Kind::Lossy) => {}
+            (_, Kind::Lossy) => Ok(()),
         }
     }
 }

@@ -42,7 +42,8 @@ impl Room {
         }
     }
 
-    /// What a client that resumed believes: its subscriptions, and what it does not want to see for now.
+    /// What a client that came back believes: its subscriptions, the data that it had, and what it does not want to see
+    /// for now.
     fn synchronise(&mut self, id: ParticipantId, state: &proto::SyncState, cx: &mut Context<'_>) {
         if let Some(subscription) = &state.subscription
             && self
@@ -52,6 +53,7 @@ impl Room {
         {
             self.update_subscription(id, subscription, cx);
         }
+        self.replay(id, &state.datachannel_receive_states, cx);
         let Some(participant) = self.participants.get_mut(&id) else { return };
         for subscription in &mut participant.subscriptions {
             if state.track_sids_disabled.contains(&subscription.track_sid) {

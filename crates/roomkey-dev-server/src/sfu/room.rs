@@ -14,6 +14,7 @@ use roomkey_token::{RoomAgentDispatch, RoomConfiguration};
 
 use super::agents::Waiting;
 use super::echo::Echo;
+use super::history::History;
 use super::joining::{Joining, Refusal};
 use super::negotiation::Required;
 use super::participant::{Participant, ParticipantId, Target};
@@ -46,6 +47,7 @@ pub(super) struct Room {
     /// Agents that the room was made to get.
     pub(super) dispatches: Vec<Waiting>,
     pub(super) echo: Option<Echo>,
+    pub(super) history: History,
     /// Since when nobody but agents is in it.
     pub(super) empty_since: Option<Instant>,
     pub(super) had_participants: bool,
@@ -89,6 +91,7 @@ impl Room {
             ended_connections: Vec::new(),
             dispatches,
             echo: None,
+            history: History::default(),
             empty_since: Some(cx.now.instant),
             had_participants: false,
             next_tick: cx.now.instant + TICK,
@@ -134,7 +137,9 @@ impl Room {
         }
         let publisher = Peer::new(Self::connection(cx));
         let subscriber = (!joining.is_single).then(|| Peer::new(Self::connection(cx)));
-        let participant = Participant::new(&joining, publisher, subscriber, cx);
+        let mut participant = Participant::new(&joining, publisher, subscriber, cx);
+        participant.hears_since = self.history.next();
+        participant.missed = self.history.returned(&identity, cx.now.instant);
         self.last_participant += 1;
         let id = self.last_participant;
         self.participants.insert(id, participant);
@@ -296,8 +301,10 @@ impl Room {
         let Some(mut participant) = self.participants.remove(&id) else { return };
         self.dirty.remove(&id);
         self.ended_connections.extend(participant.connection);
-        // Who lost the way for a while may come back, as somebody new.
-        let is_lost = reason == DisconnectReason::ConnectionTimeout;
+        // Who lost the way for a while, or did not read, may come back, as somebody new.
+        let is_lost = matches!(reason, DisconnectReason::ConnectionTimeout | DisconnectReason::MediaFailure);
+        let (identity, sid) = (&participant.identity, &participant.sid);
+        self.history.departed(identity, sid, participant.hears_since, cx.now.instant);
         participant.send_leave(reason, if is_lost { Action::Reconnect } else { Action::Disconnect }, cx);
         participant.state = State::Disconnected;
         participant.version += 1;

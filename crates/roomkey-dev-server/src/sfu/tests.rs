@@ -465,6 +465,82 @@ fn who_loses_the_websocket_comes_back_as_the_same_participant() {
     assert_eq!(topics, ["before", "after"]);
 }
 
+fn sync_state(publisher_sid: &str, last_seq: u32) -> Request {
+    let state = proto::DataChannelReceiveState { publisher_sid: publisher_sid.to_owned(), last_seq };
+    Request::SyncState(proto::SyncState { datachannel_receive_states: vec![state], ..Default::default() })
+}
+
+#[test]
+fn who_joins_anew_gets_the_data_that_it_missed_once() {
+    let mut world = World::new();
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    let Message::Join(join) = world.clients[alice].messages[0].clone() else { panic!("not a join") };
+    let alice_sid = join.participant.unwrap().sid;
+    world.send_data(alice, "had", &[]);
+    world.send_data(alice, "for nobody else", &["carol"]);
+    world.sfu.connection_lost(world.clients[bob].connection, world.now);
+    world.vanish(bob);
+    world.send_data(alice, "missed", &[]);
+    world.run(Duration::from_secs(10));
+    let bob = world.join("bob");
+    // Before the connection is up, so that it waits.
+    world.request(bob, sync_state(&alice_sid, 1));
+    world.send_data(alice, "live", &[]);
+    world.run(Duration::from_secs(1));
+    world.request(bob, sync_state(&alice_sid, 1));
+    world.run(Duration::from_secs(1));
+    let topics: Vec<_> = world.topics(bob).into_iter().map(|(_, topic)| topic).collect();
+    assert_eq!(topics, ["missed", "live"]);
+    let stranger = world.join("stranger");
+    world.request(stranger, sync_state(&alice_sid, 0));
+    world.run(Duration::from_secs(1));
+    assert!(world.topics(stranger).is_empty(), "what was said before is not for it");
+}
+
+#[test]
+fn who_comes_back_on_a_living_connection_gets_nothing_twice() {
+    let mut world = World::new();
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    let sid_of = |world: &World, client: usize| {
+        let Message::Join(join) = world.clients[client].messages[0].clone() else { panic!("not a join") };
+        join.participant.unwrap().sid
+    };
+    let (alice_sid, bob_sid) = (sid_of(&world, alice), sid_of(&world, bob));
+    world.send_data(alice, "before", &[]);
+    world.sfu.connection_lost(world.clients[bob].connection, world.now);
+    world.send_data(alice, "meanwhile", &[]);
+    world.clients[bob].connection = 99;
+    world.sfu.join(coming_back(99, "bob", bob_sid), world.now).unwrap();
+    world.request(bob, sync_state(&alice_sid, 1));
+    world.run(Duration::from_secs(1));
+    let topics: Vec<_> = world.topics(bob).into_iter().map(|(_, topic)| topic).collect();
+    assert_eq!(topics, ["before", "meanwhile"]);
+}
+
+#[test]
+fn who_does_not_read_its_data_is_let_go_and_may_join_anew() {
+    let mut world = World::new();
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    world.vanish(bob);
+    let topic = "x".repeat(120_000);
+    for _ in 0..200 {
+        world.send_data(alice, &topic, &[]);
+        if world.clients[bob].is_closed {
+            break;
+        }
+    }
+    let Some(Message::Leave(leave)) = world.clients[bob].messages.last() else { panic!("not told") };
+    assert_eq!(leave.reason(), proto::DisconnectReason::MediaFailure);
+    assert_eq!(leave.action(), proto::leave_request::Action::Reconnect);
+    let bob = world.join("bob");
+    world.run(Duration::from_secs(1));
+    world.send_data(alice, "hello", &["bob"]);
+    assert_eq!(world.topics(bob), [("alice".to_owned(), "hello".to_owned())]);
+}
+
 #[test]
 fn who_was_never_here_cannot_come_back() {
     let mut world = World::new();

@@ -54,6 +54,7 @@ impl Room {
 
     fn tick(&mut self, cx: &mut Context<'_>) {
         self.let_go_of_the_absent(cx);
+        self.history.forget_old(cx.now.instant);
         for participant in self.participants.values_mut() {
             if cx.now.instant.saturating_duration_since(participant.token_refreshed) >= TOKEN_REFRESH {
                 participant.send_refreshed_token(cx);
