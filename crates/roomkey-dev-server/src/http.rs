@@ -34,6 +34,9 @@ const NO_PERMISSIONS: &str = "no permissions to access the room";
 /// The longest body of a request for a token.
 const LONGEST_BODY: usize = 64 * 1024;
 
+/// What a websocket reads at a time, in bytes. It holds as much as long as it is open; the default is 128 KiB.
+const READ_BUFFER: usize = 4 * 1024;
+
 /// What the handlers share.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
@@ -213,6 +216,7 @@ async fn connect(
     let failed = commands.clone();
     upgrade
         .max_message_size(LONGEST_MESSAGE)
+        .read_buffer_size(READ_BUFFER)
         .on_failed_upgrade(move |_| {
             // The core's queue is full for a moment at most; then the client's media never comes up, and it is let go.
             let _ = failed.try_send(Command::Lost { connection });
@@ -249,7 +253,7 @@ async fn agent(
     match upgrade {
         Ok(upgrade) => {
             let (worker, commands) = (http.number(), http.commands.clone());
-            upgrade.max_message_size(LONGEST_MESSAGE).on_upgrade(move |socket| {
+            upgrade.max_message_size(LONGEST_MESSAGE).read_buffer_size(READ_BUFFER).on_upgrade(move |socket| {
                 visit.stay();
                 sockets::serve_worker(socket, worker, commands, http.handshake_timeout)
             })
