@@ -142,6 +142,8 @@ pub(crate) struct Connection {
 
 impl Connection {
     fn new(stream: TcpStream, visit: Arc<Visit>, patience: Duration) -> Self {
+        // Signalling is short messages one after the other, which would wait for the client's acknowledgements (40 ms).
+        let _ = stream.set_nodelay(true);
         Self { stream, visit, patience, deadline: Some(Box::pin(sleep(patience))) }
     }
 
