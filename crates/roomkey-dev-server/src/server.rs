@@ -21,6 +21,8 @@ use crate::tokens::Keys;
 
 /// Commands that wait for the core; who sends more waits.
 const COMMANDS: usize = 1_024;
+/// Reliable data that waits for a client, in bytes.
+const DATA_QUEUE_LIMIT: usize = 16 * 1024 * 1024;
 /// Events that wait for whoever reads them.
 const EVENTS: usize = 1_024;
 
@@ -65,6 +67,7 @@ impl DevServer {
             max_participants: config.max_participants,
             auto_create: config.auto_create,
             echo_agent: config.echo_agent,
+            data_queue_limit: DATA_QUEUE_LIMIT,
         };
         let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
         let (commands, receiver) = mpsc::channel(COMMANDS);

@@ -18,6 +18,7 @@ const MAX_DEPARTED: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct History {
     packets: VecDeque<Sent>,
+    /// What they take.
     bytes: usize,
     /// The number of the next packet.
     next: u64,
@@ -34,6 +35,14 @@ struct Sent {
     sequence: u32,
     to: Destinations,
     bytes: Arc<[u8]>,
+}
+
+impl Sent {
+    /// What it takes, in bytes. The names that it is for can take more than the packet.
+    fn size(&self) -> usize {
+        let names = self.to.identities.iter().chain(&self.to.sids);
+        self.bytes.len() + names.map(|name| size_of::<String>() + name.len()).sum::<usize>()
+    }
 }
 
 /// Whom a packet is for.
@@ -79,8 +88,7 @@ impl History {
         if packet.sequence == 0 {
             return;
         }
-        self.bytes += bytes.len();
-        self.packets.push_back(Sent {
+        let sent = Sent {
             number: self.next - 1,
             at: now,
             publisher_sid: packet.participant_sid.clone(),
@@ -88,7 +96,9 @@ impl History {
             sequence: packet.sequence,
             to: to.clone(),
             bytes: bytes.into(),
-        });
+        };
+        self.bytes += sent.size();
+        self.packets.push_back(sent);
         while self.bytes > MAX_BYTES || self.packets.len() > MAX_PACKETS {
             self.forget_oldest();
         }
@@ -104,7 +114,7 @@ impl History {
     }
 
     fn forget_oldest(&mut self) {
-        self.bytes -= self.packets.pop_front().map_or(0, |oldest| oldest.bytes.len());
+        self.bytes -= self.packets.pop_front().map_or(0, |oldest| oldest.size());
     }
 
     /// Somebody who was there since the packet `since` is gone.
@@ -124,7 +134,8 @@ impl History {
         Some(Missed { former_sid: departed.sid, numbers: departed.since..self.next })
     }
 
-    /// Of what somebody can have missed, that which is newer than what it says it had of each publisher.
+    /// Of what somebody can have missed, that which is newer than what it says it had of each publisher. Who says nothing
+    /// of any gets nothing, since it would not know what it gets twice.
     pub(super) fn newer<'a>(
         &'a self,
         missed: &'a Missed,
@@ -136,7 +147,8 @@ impl History {
             states.map(|state| state.last_seq).max().unwrap_or_default()
         };
         let is_missed = move |sent: &&Sent| {
-            missed.numbers.contains(&sent.number)
+            !received.is_empty()
+                && missed.numbers.contains(&sent.number)
                 && sent.publisher_identity != identity
                 && sent.to.include(identity, &missed.former_sid)
                 && sent.sequence > last_of(&sent.publisher_sid)
@@ -190,17 +202,19 @@ mod tests {
         let newer: Vec<_> = history.newer(&missed, "bob", &received).map(|bytes| bytes.to_vec()).collect();
         let expected: [&[u8]; 4] = [b"missed", b"of another", b"for its former self", b"while it was away"];
         assert_eq!(newer, expected);
+        assert_eq!(history.newer(&missed, "bob", &[]).count(), 0);
         assert!(history.returned("bob", now).is_none(), "nobody comes back twice");
     }
 
     #[test]
     fn memory_is_bounded_and_fades() {
         let (mut history, now) = (History::default(), start());
+        let to = Destinations { identities: vec![String::new(); 1_000], sids: Vec::new() };
         for sequence in 1..=5_000 {
-            history.record(&packet("alice", sequence), &Destinations::default(), &[0; 10_000], now);
+            history.record(&packet("alice", sequence), &to, &[0; 10_000], now);
             history.departed(&format!("{sequence}"), "PA", 0, now);
         }
-        assert!(history.bytes <= MAX_BYTES && history.packets.len() <= MAX_PACKETS);
+        assert!(history.bytes <= MAX_BYTES && history.packets.len() <= MAX_BYTES / 34_000);
         assert_eq!(history.departed.len(), MAX_DEPARTED);
         history.forget_old(now + MEMORY);
         assert!(history.bytes == 0 && history.packets.is_empty() && history.departed.is_empty());

@@ -75,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) max_participants: u32,
     pub(crate) auto_create: bool,
     pub(crate) echo_agent: bool,
+    /// Reliable data that waits for a client whose channel is open, in bytes.
+    pub(crate) data_queue_limit: usize,
 }
 
 /// What every part of the core can reach while it handles something.

@@ -173,7 +173,7 @@ impl Room {
     }
 
     fn connection(cx: &Context<'_>) -> PeerConnection {
-        let config = roomkey_rtc::Config::new().with_ice_lite(true);
+        let config = roomkey_rtc::Config::new().with_ice_lite(true).with_data_queue_limit(cx.settings.data_queue_limit);
         let mut connection = PeerConnection::new(&config, cx.now.instant);
         let candidate = Candidate::host_udp(cx.settings.media_address);
         connection.add_local_candidate(candidate.expect("a bound socket's address is a candidate"));
