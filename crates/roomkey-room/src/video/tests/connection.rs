@@ -12,7 +12,8 @@ use roomkey_rtc::{
 
 use super::{CODECS, Encoder, millis};
 use crate::video::outlet::VideoOutlet;
-use crate::video::source::{Captured, VideoSource, VideoSourceOptions};
+use crate::video::source::{Captured, VideoSource};
+use crate::video::source_options::VideoSourceOptions;
 use crate::video::stream::{VideoInlet, VideoStream, VideoStreamOptions};
 use crate::video::{EncodedVideoFrame, VideoQuality};
 
