@@ -17,6 +17,7 @@ mod outlet;
 mod packet;
 mod packetizer;
 mod source;
+mod source_options;
 mod stream;
 mod timeline;
 mod vp8;
@@ -31,7 +32,8 @@ pub use ivf::{IvfError, IvfReader, IvfWriter};
 pub use layer::{SubscribedQualities, VideoLayer, VideoQuality};
 pub use malformed::MalformedVideo;
 pub(crate) use outlet::VideoOutlet;
-pub use source::{CaptureError, Captured, KeyframeRequests, VideoSource, VideoSourceOptions, VideoSourceStats};
+pub use source::{CaptureError, Captured, KeyframeRequests, VideoSource, VideoSourceStats};
+pub use source_options::VideoSourceOptions;
 pub(crate) use stream::VideoInlet;
 pub use stream::{VideoStream, VideoStreamOptions, VideoStreamStats};
 #[cfg(feature = "vp8-keyframes")]

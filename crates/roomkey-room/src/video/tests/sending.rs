@@ -11,7 +11,8 @@ use crate::video::assembler::FrameAssembler;
 use crate::video::frame::VideoCodec;
 use crate::video::layer::{SubscribedQualities, VideoLayer, VideoQuality};
 use crate::video::malformed::MalformedVideo;
-use crate::video::source::{CaptureError, Captured, KeyframeRequests, VideoSource, VideoSourceOptions};
+use crate::video::source::{CaptureError, Captured, KeyframeRequests, VideoSource};
+use crate::video::source_options::VideoSourceOptions;
 use crate::video::{EncodedVideoFrame, TemporalLayer};
 
 fn requested(requests: &mut KeyframeRequests) -> Vec<VideoQuality> {
