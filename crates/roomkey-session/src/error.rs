@@ -4,10 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use roomkey_room::{ConnectError, PublishError, SendStreamError};
 use roomkey_source::FetchError;
 
 use crate::agent_state::AgentFailure;
-use crate::room_errors::{ConnectError, PublishError, RoomError};
 
 /// Why a session did not start.
 #[derive(Debug, Clone)]
@@ -57,6 +57,27 @@ impl Error for StartError {
         }
     }
 }
+
+/// Why there is no agent to work with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// It is given up.
+    Failed(AgentFailure),
+    /// The session is not started, or it ended.
+    Ended,
+}
+
+impl fmt::Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failure) => failure.fmt(f),
+            Self::Ended => f.write_str("the session has no room"),
+        }
+    }
+}
+
+impl Error for AgentError {}
 
 /// What went wrong last in a session, for showing to its user until it is
 /// [dismissed](crate::Session::dismiss_error) or the session is started again.
@@ -121,7 +142,7 @@ pub enum SendError {
     /// No agent came that it could be sent to.
     NoAgent,
     /// The room did not send it.
-    Room(RoomError),
+    Room(SendStreamError),
 }
 
 impl fmt::Display for SendError {

@@ -24,15 +24,15 @@ mod tone;
 
 pub use codec::{AudioCodec, AudioDecoder, AudioEncoder, CodecError};
 pub use frame::{AudioFrame, InvalidAudioFrame};
-pub use opus::OpusCodec;
-pub use processor::AudioProcessor;
-pub use recording::Recording;
-#[cfg(feature = "sonora")]
-pub use sonora::{SonoraOptions, SonoraProcessor};
 pub(crate) use inlet::AudioInlet;
 pub(crate) use jitter_buffer::IncomingAudio;
+pub use opus::OpusCodec;
 pub(crate) use outlet::Outlet;
+pub use processor::AudioProcessor;
+pub use recording::Recording;
 pub(crate) use red::{PayloadFormat, RedEncoder};
+#[cfg(feature = "sonora")]
+pub use sonora::{SonoraOptions, SonoraProcessor};
 pub use source::{AudioSource, AudioSourceOptions};
 pub use stats::AudioStreamStats;
 pub use stream::{AudioStream, AudioStreamOptions};

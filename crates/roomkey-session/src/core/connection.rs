@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use roomkey_room::{ConnectionState, DisconnectReason};
+use roomkey_room::{ConnectError, ConnectionState, DisconnectReason};
 use roomkey_source::{Claims, Credentials, FetchError};
 
 use super::metrics::Metrics;
 use super::{Now, Output, StartPlan};
 use crate::error::{SessionError, StartError};
 use crate::options::{Ready, RestartPolicy};
-use crate::room_errors::ConnectError;
 use crate::session_state::{EndReason, SessionState};
 
 /// Name one of what the shell was asked for, so that a late answer is told from the one that is waited for.
@@ -113,16 +112,6 @@ impl Connection {
             Phase::Joining { room, .. } | Phase::Joined { room, .. } => Some(*room),
             Phase::Idle | Phase::Fetching { .. } | Phase::Ready { .. } | Phase::BackingOff { .. } => None,
         }
-    }
-
-    /// The plan of the start under way or done, and whether it is the start's own room.
-    pub(crate) fn plan(&self) -> Option<&StartPlan> {
-        self.attempt().map(|attempt| &attempt.plan)
-    }
-
-    /// Whether this is another room than the one that the start joined.
-    pub(crate) fn is_restart(&self) -> bool {
-        self.attempt().is_some_and(|attempt| attempt.restarts > 0)
     }
 
     /// Whether the token dispatches an agent.

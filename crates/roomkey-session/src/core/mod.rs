@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use roomkey_room::{
-    ConnectionState, DisconnectReason, Participant, ParticipantIdentity, ParticipantState, Participants, TrackSid,
+    ConnectError, ConnectionState, DisconnectReason, Participant, ParticipantIdentity, ParticipantState, Participants,
+    PublishError, SendStreamError, TrackSid,
 };
 use roomkey_source::{Credentials, FetchError};
 
@@ -44,7 +45,6 @@ use crate::agent_state::{AgentFailure, AgentSnapshot, AgentState};
 use crate::error::{SendError, SessionError, StartError};
 use crate::message::{Message, MessageEvent, MessageId, MessageKind, Status};
 use crate::options::{Ready, Settings};
-use crate::room_errors::{ConnectError, PublishError, RoomError};
 use crate::session_event::SessionEvent;
 use crate::session_metrics::SessionMetrics;
 use crate::session_state::SessionState;
@@ -119,11 +119,15 @@ pub(crate) enum RoomInput {
     File(IncomingFile),
     LegacySegment(LegacySegment),
     LegacyChat(ParticipantIdentity, Vec<u8>),
-    Sent(SendId, Result<(), RoomError>),
+    Sent(SendId, Result<(), SendStreamError>),
     MicrophonePublished(TrackSid),
     /// Somebody receives it.
     MicrophoneReceived(TrackSid),
-    NotPublished(PublishError),
+    /// A track was not published.
+    NotPublished {
+        error: PublishError,
+        is_microphone: bool,
+    },
 }
 
 /// What is to be done or told.
@@ -210,6 +214,11 @@ impl Core {
             outputs: VecDeque::new(),
             settings,
         }
+    }
+
+    /// The room that is joined or being joined.
+    pub(crate) fn room(&self) -> Option<RoomId> {
+        self.connection.room()
     }
 
     /// Something has happened.
@@ -374,8 +383,8 @@ impl Core {
                 let output = self.preconnect.handle_received(&sid);
                 self.outputs.extend(output.map(Output::Preconnect));
             }
-            RoomInput::NotPublished(error) => {
-                let output = self.preconnect.abandon();
+            RoomInput::NotPublished { error, is_microphone } => {
+                let output = if is_microphone { self.preconnect.abandon() } else { None };
                 self.outputs.extend(output.map(Output::Preconnect));
                 self.outputs.push_back(Output::Failed(SessionError::Media(error)));
             }

@@ -4,14 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomkey_room::{Participant, ParticipantIdentity, ParticipantState};
+use roomkey_room::{Participant, ParticipantIdentity, ParticipantState, SendStreamError};
 
 use super::attachments::MAX_FILE;
 use super::messages::{CHAT_TOPIC, MAX_CHAT};
 use crate::error::SendError;
 use crate::message::MessageId;
 use crate::options::SendPolicy;
-use crate::room_errors::RoomError;
 use crate::send_options::SendOptions;
 
 /// Names one send for as long as it lasts.
@@ -94,7 +93,7 @@ impl Outbox {
     }
 
     /// The room has sent the text under way, or has not.
-    pub(crate) fn handle_sent(&mut self, send: SendId, result: Result<(), RoomError>) -> Option<Sent> {
+    pub(crate) fn handle_sent(&mut self, send: SendId, result: Result<(), SendStreamError>) -> Option<Sent> {
         let sent = self.under_way.take_if(|waiting| waiting.text.send == send)?;
         Some(Sent { send, message: sent.message, result: result.map_err(SendError::Room) })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use roomkey_room::{DisconnectReason, ParticipantState};
+use roomkey_room::{DisconnectReason, ParticipantState, RoomError};
 
 use super::*;
 use crate::{RestartPolicy, SendOptions};
@@ -99,7 +99,10 @@ fn step(stage: &mut Stage, chance: &mut fastrand::Rng) {
         21 => drop(stage.send("hello", SendOptions::default())),
         22 if stage.room.is_some() => {
             if let Some(send) = stage.sent().last().map(|text| text.send) {
-                stage.room(RoomInput::Sent(send, if chance.bool() { Ok(()) } else { Err(RoomError::Disconnected) }));
+                stage.room(RoomInput::Sent(
+                    send,
+                    if chance.bool() { Ok(()) } else { Err(RoomError::Disconnected.into()) },
+                ));
             }
         }
         23 if stage.room.is_some() => {

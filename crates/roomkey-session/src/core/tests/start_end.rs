@@ -322,7 +322,7 @@ fn the_phases_of_a_start_are_measured() {
 #[test]
 fn an_error_is_shown_until_it_is_dismissed() {
     let mut stage = Stage::joined();
-    stage.room(RoomInput::NotPublished(PublishError::NotAllowed));
+    stage.room(RoomInput::NotPublished { error: PublishError::NotAllowed, is_microphone: true });
     assert!(matches!(stage.error().as_deref(), Some(SessionError::Media(_))));
     assert_eq!(stage.state(), SessionState::Connected);
     stage.handle(Input::DismissError);
