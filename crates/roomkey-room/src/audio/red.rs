@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use roomkey_rtc::Codec;
-
 /// What the payload of an RTP packet of audio is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PayloadFormat {
@@ -12,19 +10,6 @@ pub(crate) enum PayloadFormat {
     Opus,
     /// Several, as `roomkey_rtc::red` reads and writes them.
     Red,
-}
-
-impl PayloadFormat {
-    pub(crate) fn new(codec: Codec) -> Option<Self> {
-        [Self::Opus, Self::Red].into_iter().find(|format| format.codec() == codec)
-    }
-
-    pub(crate) fn codec(self) -> Codec {
-        match self {
-            Self::Opus => Codec::Opus,
-            Self::Red => Codec::Red,
-        }
-    }
 }
 
 /// Remembers the last frames and puts them before the next.
