@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use roomkey_rtc::{OutgoingRtp, Rid};
+use roomkey_rtc::{Codec, OutgoingRtp, Rid};
 use tokio::sync::{oneshot, watch};
 
 use crate::audio::{AudioSource, Outlet, PayloadFormat, RedEncoder};
@@ -312,9 +312,13 @@ impl RtpOutlet for AudioOut {
             Some(red) => red.encode(audio.timestamp, &audio.payload),
             None => (PayloadFormat::Opus, Arc::clone(&audio.payload)),
         };
+        let codec = match format {
+            PayloadFormat::Opus => Codec::Opus,
+            PayloadFormat::Red => Codec::Red,
+        };
         self.sequence += 1;
         Some(
-            OutgoingRtp::new(format.codec(), self.sequence, audio.timestamp, payload)
+            OutgoingRtp::new(codec, self.sequence, audio.timestamp, payload)
                 .with_marker(audio.is_first_after_silence)
                 .with_audio_level(Some(audio.audio_level), Some(audio.voice_activity)),
         )

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use roomkey_rtc::IncomingRtp;
+use roomkey_rtc::{Codec, IncomingRtp};
 use tokio::sync::mpsc;
 
-use crate::audio::{AudioInlet, AudioStream, AudioStreamOptions, IncomingAudio};
+use crate::audio::{AudioInlet, AudioStream, AudioStreamOptions, IncomingAudio, PayloadFormat};
 use crate::command::Command;
 use crate::media::{RtpSink, Sinks};
 use crate::names::TrackSid;
@@ -75,9 +75,15 @@ impl fmt::Debug for RemoteTrack {
 struct AudioIn(AudioInlet);
 
 impl RtpSink for AudioIn {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "telephone codecs are not decoded")]
     fn push(&mut self, now: Instant, packet: &IncomingRtp) -> bool {
-        // Telephone codecs are not decoded.
-        IncomingAudio::new(packet).is_none_or(|packet| self.0.push(now, packet))
+        let format = match packet.format.codec() {
+            Codec::Opus => PayloadFormat::Opus,
+            Codec::Red => PayloadFormat::Red,
+            _ => return true,
+        };
+        let IncomingRtp { sequence, timestamp, ref payload, .. } = *packet;
+        self.0.push(now, IncomingAudio { sequence, timestamp, payload: Arc::clone(payload), format })
     }
 }
 
