@@ -15,6 +15,7 @@ use roomkey_source::Credentials;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::clock;
 use crate::core::{
     CHAT_TOPIC, IncomingFile, Input, LEGACY_CHAT_TOPIC, LegacySegment, MAX_FILE, OutgoingText, RoomId, RoomInput,
     StreamKey, TRANSCRIPTION_TOPIC, TextHeader,
@@ -170,7 +171,7 @@ impl<'a> Link<'a> {
         self.register_methods();
         self.show_participants(&mut participants).await;
         let mut is_over = false;
-        let mut is_stale = false;
+        let mut show_at = None;
         loop {
             tokio::select! {
                 biased;
@@ -192,9 +193,9 @@ impl<'a> Link<'a> {
                 }
                 // Events say most of it, each change in its order. The snapshot may be ahead of them, so it has to wait for
                 // them; it has what no event says, and what one was missed of.
-                Ok(()) = participants.changed(), if !is_stale => is_stale = true,
-                () = tokio::time::sleep(SETTLING), if is_stale => {
-                    is_stale = false;
+                Ok(()) = participants.changed(), if show_at.is_none() => show_at = Some(clock::now().at + SETTLING),
+                () = tokio::time::sleep_until(show_at.unwrap_or_else(|| clock::now().at).into()), if show_at.is_some() => {
+                    show_at = None;
                     self.show_participants(&mut participants).await;
                 }
             }

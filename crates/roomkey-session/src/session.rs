@@ -15,7 +15,7 @@ use crate::builder::SessionBuilder;
 use crate::core::StartId;
 use crate::error::{AgentError, SessionError, StartError};
 use crate::event_stream::EventStream;
-use crate::message::{Message, MessageEvent};
+use crate::message::{Message, MessageEvent, Status};
 use crate::options::Settings;
 use crate::room_link::{JoinRoom, Rooms};
 use crate::rpc::{CallError, Methods, Rpc};
@@ -204,6 +204,18 @@ impl Session {
     /// Writes to the agent and the room: `session.send("hi").await`. See [`SendMessage`] for what can be said beside it.
     pub fn send(&self, text: impl Into<Arc<str>>) -> SendMessage {
         SendMessage::new(self.clone(), text.into())
+    }
+
+    /// Whether a message of this client's waits to be sent, or is on its way.
+    pub fn is_sending(&self) -> bool {
+        self.shared.shown.messages.borrow().iter().any(|message| message.status == Status::Pending)
+    }
+
+    /// Adds a message that came in some other way, or changes the one of its id: for a receiver of one's own, of a topic of
+    /// [`text_streams`](Self::text_streams), say. A new one stands after those that are there. The status of a message that is
+    /// settled stays.
+    pub fn put_message(&self, message: Message) {
+        self.request(Request::PutMessage(Box::new(message)));
     }
 
     /// Puts messages of an earlier time before those that are there. Those whose id is there are left out.

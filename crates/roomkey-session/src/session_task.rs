@@ -35,6 +35,7 @@ pub(crate) enum Request {
     Prepare { reply: oneshot::Sender<Result<(), FetchError>> },
     SetSource(FixedTokenSource),
     Send { text: OutgoingText, reply: oneshot::Sender<Result<(), SendError>> },
+    PutMessage(Box<Message>),
     RestoreHistory(Vec<Message>),
     ClearHistory,
     DismissError,
@@ -206,6 +207,7 @@ impl<J: JoinRoom> SessionTask<J> {
                 self.waiters.sends.insert(text.send, reply);
                 Input::Send(text)
             }
+            Request::PutMessage(message) => Input::PutMessage(message),
             Request::RestoreHistory(messages) => Input::RestoreHistory(messages),
             Request::ClearHistory => Input::ClearHistory,
             Request::DismissError => Input::DismissError,

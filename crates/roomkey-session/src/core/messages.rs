@@ -224,6 +224,17 @@ impl Messages {
         self.add_received(place, message);
     }
 
+    /// A message that somebody else made.
+    pub(crate) fn put(&mut self, message: Message) {
+        if self.history.contains(&message.id) {
+            let id = message.id.clone();
+            self.history.change(&id, |slot| *slot = message);
+        } else {
+            let place = self.history.reserve();
+            self.add_received(place, message);
+        }
+    }
+
     /// A message of this client's own, before it is sent.
     pub(crate) fn add_own(&mut self, message: Message) {
         let place = self.history.reserve();

@@ -437,3 +437,19 @@ fn a_stream_without_text_is_no_message_and_other_topics_are_left_alone() {
     stage.close(2, &[]);
     assert!(stage.list().is_empty());
 }
+
+#[test]
+fn a_message_of_another_receiver_is_put_among_the_others() {
+    let mut stage = talking();
+    let mut noted = Message::new(MessageId::new("friend", "note"), MessageKind::Chat, "not");
+    noted.status = Status::Streaming;
+    stage.handle(Input::PutMessage(Box::new(noted.clone())));
+    stage.transcript(1, "helper", "SG_1", "hello", true);
+    noted.text = "noted".into();
+    noted.status = Status::Final;
+    stage.handle(Input::PutMessage(Box::new(noted)));
+    assert_eq!(stage.texts(), ["noted", "hello"]);
+    let events = ["created not", "created hello", "finalized hello", "finalized noted"];
+    assert_eq!(stage.message_events(), events);
+    assert_eq!(stage.received(), 2);
+}
