@@ -169,9 +169,9 @@ impl<'a> Link<'a> {
         let mut participants = self.room.participants();
         let mut methods = self.methods.changes();
         self.register_methods();
-        self.show_participants(&mut participants).await;
         let mut is_over = false;
-        let mut show_at = None;
+        // The first snapshot comes after what has happened until now, which it is ahead of.
+        let mut show_at = Some(clock::now().at);
         loop {
             tokio::select! {
                 biased;
