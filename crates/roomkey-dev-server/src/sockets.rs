@@ -14,7 +14,7 @@ use crate::media::{Command, ToClient};
 use crate::sfu::{ConnectionId, WorkerId};
 
 /// A client that says nothing for this long is gone: it is pinged every ten seconds, and every websocket answers that.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A peer that does not take a message for this long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest message of a client or a worker, in bytes.
