@@ -16,6 +16,10 @@ use crate::read;
 /// Media that has come before its publication was announced waits here, so many at most.
 const MAX_UNCLAIMED: usize = 64;
 
+/// Participants beyond these are not known to the client, nor are a participant's tracks beyond those.
+pub(super) const MAX_PARTICIPANTS: usize = 50_000;
+pub(super) const MAX_TRACKS: usize = 256;
+
 /// The participants of a room.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
@@ -138,6 +142,9 @@ impl Members {
         }
         let mut update = read::participant(info);
         let Some(before) = self.participants.remote.get(&identity).cloned() else {
+            if self.participants.remote.len() >= MAX_PARTICIPANTS {
+                return;
+            }
             let publications = std::mem::take(&mut update.publications);
             let new = Arc::new(update);
             self.participants.remote.insert(identity.clone(), Arc::clone(&new));
@@ -263,6 +270,7 @@ impl Members {
     fn publish(&mut self, identity: &ParticipantIdentity, publication: &TrackPublication, out: &mut Vec<Happened>) {
         let Some(participant) = self.participants.get(identity) else { return };
         match participant.publication(&publication.sid).cloned() {
+            None if participant.publications.len() >= MAX_TRACKS => {}
             None => {
                 let mut publication = publication.clone();
                 publication.is_desired = self.is_wanted(&publication.sid);

@@ -8,6 +8,7 @@ use roomkey_signal::SendErrorKind;
 
 use super::backoff;
 use super::link::{Dial, Link};
+use super::transport::Transport;
 use super::{Core, Effect, Happened, Phase};
 use crate::connection_state::{ConnectionState, DisconnectReason};
 
@@ -56,7 +57,7 @@ impl Recovery {
 }
 
 impl Core {
-    /// Takes the stay up again over another websocket.
+    /// Takes the stay up again over another websocket, unless there is none to take up.
     pub(super) fn resume(&mut self, reason: proto::ReconnectReason, now: Instant) {
         self.recover(Kind::Resume, reason, now);
     }
@@ -64,15 +65,6 @@ impl Core {
     /// Joins anew.
     pub(super) fn restart(&mut self, now: Instant) {
         self.recover(Kind::Restart, proto::ReconnectReason::RrUnknown, now);
-    }
-
-    /// The server wants the client to join anew.
-    pub(super) fn rejoin(&mut self, reason: DisconnectReason, now: Instant) {
-        if let Phase::Connecting(_) = self.phase {
-            self.over(reason);
-        } else {
-            self.restart(now);
-        }
     }
 
     /// No more checks of a connection are answered.
@@ -105,10 +97,12 @@ impl Core {
     }
 
     fn recover(&mut self, kind: Kind, reason: proto::ReconnectReason, now: Instant) {
-        let (is_first, attempt) = match &self.phase {
+        let attempt = match &self.phase {
             Phase::Connecting(_) => return self.over(DisconnectReason::JoinFailure),
-            Phase::Connected => (true, 0),
-            Phase::Recovering(recovery) => (recovery.kind != kind, recovery.attempt),
+            Phase::Connected => 0,
+            Phase::Recovering(recovery) if recovery.kind == Kind::Resume && kind == Kind::Restart => recovery.attempt,
+            // A server that always says so does not make the client hurry.
+            Phase::Recovering(_) => return self.attempt_failed(now),
             Phase::Leaving | Phase::Over => return,
         };
         self.phase = Phase::Recovering(Recovery {
@@ -120,10 +114,19 @@ impl Core {
             wants_sockets: false,
         });
         self.link.is_resumed = false;
-        if is_first {
-            let state = if kind == Kind::Resume { ConnectionState::Resuming } else { ConnectionState::Restarting };
-            self.told.push(Happened::StateChanged(state));
+        self.link.transports_mut().for_each(Transport::excuse_answer);
+        if kind == Kind::Restart {
+            self.abandon_stay();
         }
+        let state = if kind == Kind::Resume { ConnectionState::Resuming } else { ConnectionState::Restarting };
+        self.told.push(Happened::StateChanged(state));
+    }
+
+    /// Nothing of the stay in the room is of use any more, nor is it to be taken for the next one.
+    fn abandon_stay(&mut self) {
+        self.link.join = None;
+        self.close_transports();
+        self.members.media_lost();
     }
 
     /// The attempt under way has failed; another one follows.
@@ -139,8 +142,12 @@ impl Core {
             return self.over(DisconnectReason::SignalClose);
         }
         recovery.next = Next::Begin(now + wait);
+        if recovery.is_restart() {
+            self.abandon_stay();
+        }
         self.link.dial = Dial::Idle;
         self.link.is_resumed = false;
+        self.link.transports_mut().for_each(Transport::excuse_answer);
         self.effects.push_back(Effect::CloseWebsocket);
     }
 
@@ -178,9 +185,7 @@ impl Core {
                 }
             }
             Kind::Restart => {
-                self.close_transports();
                 self.effects.push_back(Effect::CloseWebsocket);
-                self.members.media_lost();
                 let unix_time = self.unix_time.1 + now.saturating_duration_since(self.unix_time.0);
                 self.link = Link::new(self.token.clone(), self.link.is_single(), now, unix_time);
                 self.open_transports(now);
