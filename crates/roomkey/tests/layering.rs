@@ -17,7 +17,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 10] = [
     ("roomkey", &["roomkey-source", "roomkey-token"]),
     ("roomkey-cli", &["roomkey-dev-server", "roomkey-token"]),
     // Not published: it runs tests/interop.
-    ("roomkey-interop", &["roomkey", "roomkey-rtc", "roomkey-signal"]),
+    ("roomkey-interop", &["roomkey", "roomkey-room", "roomkey-rtc", "roomkey-signal"]),
 ];
 
 /// What a crate may not depend on directly: a runtime or I/O in a core, a second JWT library. What they bring in turn, and

@@ -1,4 +1,4 @@
-//! Runs LiveKit's own SDKs in rooms of one server, with each other, and prints a table: `just interop-rooms`.
+//! Runs LiveKit's own SDKs and roomkey's client in rooms of one server, with each other, and prints a table.
 //!
 //! The server is one that runs (`--url`, `--key`, `--secret`) or `roomkey dev`, which is started and stopped
 //! (`--roomkey PATH`). `--only` keeps the rows that contain a text, `--quick` the twelve quickest.
@@ -44,7 +44,21 @@ struct Arguments {
 }
 
 /// Pairs that exchange everything.
-const PAIRS: [(Sdk, Sdk); 8] = [
+const PAIRS: [(Sdk, Sdk); 22] = [
+    (Sdk::RoomkeySingle, Sdk::RoomkeyDual),
+    (Sdk::RoomkeyDual, Sdk::RoomkeySingle),
+    (Sdk::RoomkeySingle, Sdk::PythonSingle),
+    (Sdk::PythonSingle, Sdk::RoomkeySingle),
+    (Sdk::RoomkeyDual, Sdk::PythonDual),
+    (Sdk::PythonDual, Sdk::RoomkeyDual),
+    (Sdk::RoomkeySingle, Sdk::NodeDual),
+    (Sdk::NodeSingle, Sdk::RoomkeyDual),
+    (Sdk::RoomkeySingle, Sdk::ChromiumSingle),
+    (Sdk::ChromiumSingle, Sdk::RoomkeySingle),
+    (Sdk::RoomkeyDual, Sdk::ChromiumDual),
+    (Sdk::ChromiumDual, Sdk::RoomkeyDual),
+    (Sdk::RoomkeySingle, Sdk::Go),
+    (Sdk::Go, Sdk::RoomkeyDual),
     (Sdk::PythonSingle, Sdk::PythonDual),
     (Sdk::PythonDual, Sdk::Go),
     (Sdk::Go, Sdk::PythonSingle),

@@ -242,6 +242,8 @@ async fn rpc(from: &Peer, to: &Peer) -> Outcome {
 async fn layers(from: &Peer, to: &Peer) -> Outcome {
     let wide = |it: &Value| it["who"] == from.identity && it["width"].as_u64() >= Some(640);
     let narrow = |it: &Value| it["who"] == from.identity && it["width"].as_u64() < Some(640);
+    // The first sizes may have been others; it says again what it sees.
+    to.take("video");
     to.does("layer", json!({"who": from.identity, "quality": "low"})).await?;
     to.sees("video", narrow).await?;
     to.take("video");
