@@ -51,7 +51,11 @@ pub(crate) async fn watch(mut events: RoomEvents, pictures: Arc<Pictures>) {
                 }
             }),
             RoomEvent::ParticipantConnected(participant) => {
-                say(&json!({"saw": "joined", "who": participant.identity.as_str()}));
+                let who = participant.identity.as_str();
+                say(&json!({"saw": "joined", "who": who}));
+                if !participant.attributes.is_empty() {
+                    say(&json!({"saw": "attributes", "who": who, "changed": *participant.attributes}));
+                }
             }
             RoomEvent::ParticipantDisconnected { participant, .. } => {
                 say(&json!({"saw": "left", "who": participant.identity.as_str()}));
