@@ -24,6 +24,8 @@ const request = (message) => globalThis._ffiClientInstance.request({ message });
 
 const room = new rtc.Room();
 const published = {};
+/** The last that was said of each participant's picture. */
+const pictures = new Map();
 
 room
   .on('participantConnected', (who) => say({ saw: 'joined', who: who.identity }))
@@ -64,11 +66,12 @@ async function hear(track, who) {
 }
 
 async function watch(track, who) {
-  let size;
   for await (const { frame } of new rtc.VideoStream(track)) {
-    if (size !== `${frame.width}x${frame.height}`) {
-      size = `${frame.width}x${frame.height}`;
-      say({ saw: 'video', who, width: frame.width, height: frame.height });
+    const { width, height } = frame;
+    const last = pictures.get(who);
+    if (width !== last?.width || height !== last.height) {
+      pictures.set(who, { saw: 'video', who, width, height });
+      say(pictures.get(who));
     }
   }
 }
@@ -162,6 +165,10 @@ const commands = {
   },
 
   async layer({ who, quality }) {
+    // The size may be the one that is asked for already; then nothing changes.
+    if (pictures.has(who)) {
+      say(pictures.get(who));
+    }
     for (const publication of room.remoteParticipants.get(who).trackPublications.values()) {
       if (publication.kind === rtc.TrackKind.KIND_VIDEO) {
         const value = { trackPublicationHandle: publication.ffiHandle.handle, quality: QUALITIES[quality] };

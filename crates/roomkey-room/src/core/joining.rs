@@ -284,7 +284,7 @@ impl Core {
                 self.phase = Phase::Connected;
                 self.told.push(Happened::Connected);
             }
-            Phase::Recovering(recovery) if recovery.is_restart() => {
+            Phase::Recovering(recovery) if recovery.is_restart_under_way() => {
                 if self.link.is_joined() && self.link.is_media_up() {
                     for track in self.members.subscriptions_without_media() {
                         self.members.unsubscribe(&track, &mut self.told);

@@ -93,9 +93,12 @@ impl Members {
                 self.update_local(info, out);
             } else if info.state() == proto::participant_info::State::Disconnected {
                 let identity = ParticipantIdentity::from(&info.identity);
-                // An update about an earlier stay does not end the one that there is.
+                // What is said of an earlier stay does not end the one that there is. A later one may have begun and ended
+                // between two updates, and then this is all that livekit-server says.
                 let known = self.participants.remote.get(&identity);
-                if known.is_some_and(|known| known.sid == info.sid.as_str()) {
+                if known.is_some_and(|known| {
+                    known.sid == info.sid.as_str() || known.joined_at <= read::participant(info).joined_at
+                }) {
                     self.leave(&identity, DisconnectReason::read(info.disconnect_reason), out);
                 }
             } else {
@@ -534,4 +537,34 @@ fn carry_over(known: &Participant, update: &mut Participant) {
     update.is_speaking = known.is_speaking;
     update.audio_level = known.audio_level;
     update.connection_quality = known.connection_quality;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stay(sid: &str, joined_at: i64, state: proto::participant_info::State) -> proto::ParticipantInfo {
+        let mut info =
+            proto::ParticipantInfo { sid: sid.into(), identity: "alice".into(), joined_at, ..Default::default() };
+        info.set_state(state);
+        info
+    }
+
+    fn is_there_after(updates: &[proto::ParticipantInfo]) -> bool {
+        let mut members = Members::new(true);
+        let mut told = Vec::new();
+        for update in updates {
+            members.update(std::slice::from_ref(update), &mut told);
+        }
+        members.participants.get(&"alice".into()).is_some()
+    }
+
+    #[test]
+    fn a_stay_that_began_and_ended_unseen_has_ended_the_one_before_it() {
+        use proto::participant_info::State::{Active, Disconnected};
+        for later in [8, 7] {
+            assert!(!is_there_after(&[stay("PA_1", 7, Active), stay("PA_2", later, Disconnected)]));
+        }
+        assert!(is_there_after(&[stay("PA_2", 8, Active), stay("PA_1", 7, Disconnected)]), "that was the one before");
+    }
 }

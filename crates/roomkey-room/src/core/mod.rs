@@ -347,6 +347,9 @@ impl Core {
                 use proto::ReconnectReason::{RrPublisherFailed, RrSubscriberFailed};
                 self.path_lost(if is_subscriber { RrSubscriberFailed } else { RrPublisherFailed }, now);
             }
+            Event::Closed if matches!(self.phase, Phase::Connected | Phase::Recovering(_)) => {
+                self.restart_unless_told(now)
+            }
             Event::Closed => self.connection_failed("a peer connection ended", now),
             _ => {}
         }

@@ -16,6 +16,8 @@ use crate::connection_state::{ConnectionState, DisconnectReason};
 const RESUME_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long a join anew may take from the websocket to media.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the server has to say why it has closed a peer connection, before the room is joined anew.
+const CLOSE_REASON_WAIT: Duration = Duration::from_secs(1);
 /// A session that media does not come back to so often is joined anew.
 const MAX_MEDIA_FAILURES: u32 = 2;
 
@@ -51,8 +53,9 @@ impl Recovery {
         }
     }
 
-    pub(crate) fn is_restart(&self) -> bool {
-        self.kind == Kind::Restart
+    /// Whether the room is being joined anew, rather than about to be.
+    pub(crate) fn is_restart_under_way(&self) -> bool {
+        self.kind == Kind::Restart && matches!(self.next, Next::GiveUp(_))
     }
 }
 
@@ -65,6 +68,18 @@ impl Core {
     /// Joins anew.
     pub(super) fn restart(&mut self, now: Instant) {
         self.recover(Kind::Restart, proto::ReconnectReason::RrUnknown, now);
+    }
+
+    /// The server has closed a peer connection. It does so as well when it ends the stay, and what it says then on the
+    /// websocket may come later than the end of the connection.
+    pub(super) fn restart_unless_told(&mut self, now: Instant) {
+        let was_connected = matches!(self.phase, Phase::Connected);
+        self.restart(now);
+        if let Phase::Recovering(recovery) = &mut self.phase
+            && was_connected
+        {
+            recovery.next = Next::Begin(now + CLOSE_REASON_WAIT);
+        }
     }
 
     /// No more checks of a connection are answered.
@@ -142,7 +157,7 @@ impl Core {
             return self.over(DisconnectReason::SignalClose);
         }
         recovery.next = Next::Begin(now + wait);
-        if recovery.is_restart() {
+        if recovery.kind == Kind::Restart {
             self.abandon_stay();
         }
         self.link.dial = Dial::Idle;
@@ -253,5 +268,63 @@ impl Core {
             datachannel_receive_states: self.packets.receive_states(),
             ..Default::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+    use proto::signal_response::Message as Response;
+    use roomkey_rtc::Event;
+    use roomkey_signal::{ParticipantToken, ServerUrl};
+
+    use super::*;
+    use crate::options::RoomBuilder;
+
+    fn receive(core: &mut Core, message: Response, now: Instant) {
+        core.handle_message(&proto::SignalResponse { message: Some(message) }.encode_to_vec(), now);
+    }
+
+    /// A room that is joined, with a connection that the server has just closed.
+    fn closed(now: Instant) -> Core {
+        let url = ServerUrl::parse("ws://localhost").unwrap();
+        let settings = RoomBuilder::default().settings();
+        let mut core = Core::new(settings, url, ParticipantToken::new("token"), 1, now, Duration::ZERO);
+        core.link.signal.handle_opened(now);
+        let own = proto::ParticipantInfo { sid: "PA_1".into(), identity: "alice".into(), ..Default::default() };
+        let join = proto::JoinResponse { participant: Some(own), ..Default::default() };
+        receive(&mut core, Response::Join(join), now);
+        core.phase = Phase::Connected;
+        core.handle_event(false, Event::Closed, now);
+        core.settle(now);
+        core
+    }
+
+    fn effects(core: &mut Core) -> Vec<Effect> {
+        std::iter::from_fn(|| core.poll_effect()).collect()
+    }
+
+    #[test]
+    fn what_the_server_says_after_it_closed_a_connection_counts() {
+        let now = crate::clock::now();
+        let mut core = closed(now);
+        let mut leave = proto::LeaveRequest::default();
+        leave.set_reason(proto::DisconnectReason::DuplicateIdentity);
+        leave.set_action(proto::leave_request::Action::Disconnect);
+        receive(&mut core, Response::Leave(leave), now + CLOSE_REASON_WAIT / 2);
+        let over = ConnectionState::Disconnected(DisconnectReason::DuplicateIdentity);
+        let is_over =
+            |effect: &Effect| matches!(effect, Effect::Happened(Happened::StateChanged(state)) if *state == over);
+        assert!(effects(&mut core).iter().any(is_over));
+    }
+
+    #[test]
+    fn a_room_whose_connection_the_server_closed_without_a_word_is_joined_anew() {
+        let now = crate::clock::now();
+        let mut core = closed(now);
+        let is_bind = |effect: &Effect| matches!(effect, Effect::Bind { .. });
+        assert_eq!(effects(&mut core).iter().filter(|effect| is_bind(effect)).count(), 1, "that of the join");
+        core.handle_timeout(now + CLOSE_REASON_WAIT);
+        assert!(effects(&mut core).iter().any(is_bind));
     }
 }

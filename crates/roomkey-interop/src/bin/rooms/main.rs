@@ -1,7 +1,7 @@
-//! Runs LiveKit's own SDKs in rooms of one server, with each other, and prints a table: `just interop-rooms`.
+//! Runs LiveKit's own SDKs and roomkey's client in rooms of one server, with each other, and prints a table.
 //!
 //! The server is one that runs (`--url`, `--key`, `--secret`) or `roomkey dev`, which is started and stopped
-//! (`--roomkey PATH`). `--only` keeps the rows that contain a text, `--quick` the twelve quickest.
+//! (`--roomkey PATH`). `--only` keeps the rows that contain a text, `--quick` twelve quick ones.
 //! `ROOMKEY_VERBOSE` lets the scripts' own logs through.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints a table")]
@@ -38,13 +38,27 @@ struct Arguments {
     /// Rows whose name contains this.
     #[arg(long)]
     only: Option<String>,
-    /// The twelve quickest rows.
+    /// Twelve quick rows.
     #[arg(long)]
     quick: bool,
 }
 
 /// Pairs that exchange everything.
-const PAIRS: [(Sdk, Sdk); 8] = [
+const PAIRS: [(Sdk, Sdk); 22] = [
+    (Sdk::RoomkeySingle, Sdk::RoomkeyDual),
+    (Sdk::RoomkeyDual, Sdk::RoomkeySingle),
+    (Sdk::RoomkeySingle, Sdk::PythonSingle),
+    (Sdk::PythonSingle, Sdk::RoomkeySingle),
+    (Sdk::RoomkeyDual, Sdk::PythonDual),
+    (Sdk::PythonDual, Sdk::RoomkeyDual),
+    (Sdk::RoomkeySingle, Sdk::NodeDual),
+    (Sdk::NodeSingle, Sdk::RoomkeyDual),
+    (Sdk::RoomkeySingle, Sdk::ChromiumSingle),
+    (Sdk::ChromiumSingle, Sdk::RoomkeySingle),
+    (Sdk::RoomkeyDual, Sdk::ChromiumDual),
+    (Sdk::ChromiumDual, Sdk::RoomkeyDual),
+    (Sdk::RoomkeySingle, Sdk::Go),
+    (Sdk::Go, Sdk::RoomkeyDual),
     (Sdk::PythonSingle, Sdk::PythonDual),
     (Sdk::PythonDual, Sdk::Go),
     (Sdk::Go, Sdk::PythonSingle),
@@ -55,8 +69,25 @@ const PAIRS: [(Sdk, Sdk); 8] = [
     (Sdk::ChromiumSingle, Sdk::ChromiumDual),
 ];
 
-/// The pair of `--quick`: one process of each mode, nothing to install but a wheel.
-const QUICK: (Sdk, Sdk) = (Sdk::PythonSingle, Sdk::PythonDual);
+/// The rows of `--quick`, which need nothing installed but a wheel: LiveKit's own SDK in both modes, and ours with it.
+const QUICK: [((Sdk, Sdk), &[Check]); 2] = [
+    (
+        (Sdk::PythonSingle, Sdk::PythonDual),
+        &[Check::Connect, Check::ReliableData, Check::Rpc, Check::Microphone, Check::ResumeFirst],
+    ),
+    (
+        (Sdk::RoomkeySingle, Sdk::PythonSingle),
+        &[
+            Check::Connect,
+            Check::ReliableData,
+            Check::TextStream,
+            Check::Rpc,
+            Check::Microphone,
+            Check::Mute,
+            Check::ResumeFirst,
+        ],
+    ),
+];
 
 /// What has been counted and printed.
 #[derive(Default)]
@@ -127,8 +158,8 @@ fn is_named(arguments: &Arguments, name: &str) -> bool {
 }
 
 fn wants(arguments: &Arguments, sdks: (Sdk, Sdk), check: Check) -> bool {
-    let quick = sdks == QUICK && !matches!(check, Check::Camera | Check::Layers | Check::DuplicateIdentity);
-    (!arguments.quick || quick) && Pair::can(sdks, check) && is_named(arguments, &row_name(sdks, check))
+    let is_quick = QUICK.iter().any(|(pair, checks)| *pair == sdks && checks.contains(&check));
+    (!arguments.quick || is_quick) && Pair::can(sdks, check) && is_named(arguments, &row_name(sdks, check))
 }
 
 /// Connects the pair, wanted or not, and runs what is wanted; microphone and camera before what needs them.

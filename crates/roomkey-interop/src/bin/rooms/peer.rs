@@ -21,9 +21,11 @@ const ANSWER: Duration = Duration::from_secs(25);
 /// How long something may take to be seen.
 const SEEN: Duration = Duration::from_secs(20);
 
-/// Which SDK, and how many peer connections it is to use.
+/// Which SDK, ours among them, and how many peer connections it is to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sdk {
+    RoomkeySingle,
+    RoomkeyDual,
     PythonSingle,
     PythonDual,
     NodeSingle,
@@ -36,6 +38,8 @@ pub(crate) enum Sdk {
 impl Sdk {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::RoomkeySingle => "roomkey-single",
+            Self::RoomkeyDual => "roomkey-dual",
             Self::PythonSingle => "python-single",
             Self::PythonDual => "python-dual",
             Self::NodeSingle => "rtc-node-single",
@@ -48,9 +52,14 @@ impl Sdk {
 
     pub(crate) fn mode(self) -> &'static str {
         match self {
-            Self::PythonSingle | Self::NodeSingle | Self::ChromiumSingle => "single",
-            Self::PythonDual | Self::NodeDual | Self::ChromiumDual | Self::Go => "dual",
+            Self::RoomkeySingle | Self::PythonSingle | Self::NodeSingle | Self::ChromiumSingle => "single",
+            Self::RoomkeyDual | Self::PythonDual | Self::NodeDual | Self::ChromiumDual | Self::Go => "dual",
         }
+    }
+
+    /// Ours reads text streams of every topic; the others' scripts read the topic `text`.
+    pub(crate) fn is_roomkey(self) -> bool {
+        matches!(self, Self::RoomkeySingle | Self::RoomkeyDual)
     }
 
     /// The Go client has no encoder: it publishes a recorded tone and no camera.
@@ -60,12 +69,18 @@ impl Sdk {
 
     fn command(self) -> Command {
         match self {
+            Self::RoomkeySingle | Self::RoomkeyDual => Command::new(beside_this_program("roomkey-peer")),
             Self::PythonSingle | Self::PythonDual => python("room.py"),
             Self::NodeSingle | Self::NodeDual => node("node/room.mjs"),
             Self::ChromiumSingle | Self::ChromiumDual => node("browser/room.mjs"),
             Self::Go => Command::new(built("ROOMKEY_GO_PEER", "go/peer")),
         }
     }
+}
+
+/// Another program of this crate, as cargo builds it.
+fn beside_this_program(name: &str) -> PathBuf {
+    std::env::current_exe().unwrap_or_default().with_file_name(name).with_extension(std::env::consts::EXE_EXTENSION)
 }
 
 fn scripts() -> PathBuf {
