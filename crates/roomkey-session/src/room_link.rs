@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use roomkey_room::{
-    ByteStreamOptions, ByteStreamReader, LocalParticipant, LocalTrack, LocalTrackPublication, Participant, Recording,
-    Room, RoomBuilder, RoomEvent, RoomEvents, RpcError, RpcRequest, SendStreamError, StreamError, TextStreamOptions,
-    TextStreamReader, TrackSid, TranscriptionSegment,
+    ByteStreamOptions, ByteStreamReader, LocalParticipant, LocalTrack, LocalTrackPublication, Participant,
+    Participants, Recording, Room, RoomBuilder, RoomEvent, RoomEvents, RpcError, RpcRequest, SendStreamError,
+    StreamError, TextStreamOptions, TextStreamReader, TrackSid, TranscriptionSegment,
 };
 use roomkey_source::Credentials;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::clock;
@@ -113,7 +113,10 @@ impl Join {
                 let events = room.events();
                 self.shown.send_replace(Some(room.clone()));
                 let link = Link::new(&self, room.clone());
-                self.tell(Input::RoomJoined(self.id)).await;
+                // The others are told by events, which begin with the join.
+                let mut alone = Participants::default();
+                alone.local.clone_from(&room.participants().borrow().local);
+                self.tell(Input::RoomJoined(self.id, Arc::new(alone))).await;
                 link.run(events, &mut commands).await;
                 self.shown.send_replace(None);
                 room.close().await;
@@ -139,6 +142,8 @@ struct Link<'a> {
     topics: &'a Topics,
     registered: HashMap<String, crate::rpc::Method>,
     last_key: StreamKey,
+    /// How many files may be read at once.
+    files: Arc<Semaphore>,
     /// Readers, and what is sent and published.
     work: JoinSet<Option<LocalTrackPublication>>,
     /// They stay published while they are held.
@@ -158,6 +163,7 @@ impl<'a> Link<'a> {
             topics: &join.topics,
             registered: HashMap::new(),
             last_key: 0,
+            files: Arc::new(Semaphore::new(MAX_FILES)),
             work: JoinSet::new(),
             publications: Vec::new(),
             finish_preconnect: None,
@@ -207,7 +213,7 @@ impl<'a> Link<'a> {
         let _ = self.inputs.send(Input::Room(self.id, input)).await;
     }
 
-    async fn show_participants(&self, participants: &mut watch::Receiver<Arc<roomkey_room::Participants>>) {
+    async fn show_participants(&self, participants: &mut watch::Receiver<Arc<Participants>>) {
         let all = Arc::clone(&participants.borrow_and_update());
         self.tell(RoomInput::Participants(all)).await;
     }
@@ -309,14 +315,18 @@ impl<'a> Link<'a> {
         let info = reader.info().clone();
         let stream_id: Arc<str> = info.id.as_str().into();
         self.tell(RoomInput::FileOpened(info.sender_identity.clone(), Arc::clone(&stream_id))).await;
+        let turn = Arc::clone(&self.files).try_acquire_owned();
         self.work.spawn(async move {
-            let read = reader.read_all_within(MAX_FILE).await;
+            let read = match &turn {
+                Ok(_) => reader.read_all_within(MAX_FILE).await.map(Arc::from).map_err(|error| reason(&error)),
+                Err(_) => Err("too many files came at once".into()),
+            };
             let file = IncomingFile {
                 sender: info.sender_identity,
                 stream_id,
                 name: info.name.into(),
                 mime_type: info.mime_type.into(),
-                outcome: read.map(Arc::from).map_err(|error| reason(&error)),
+                outcome: read,
             };
             inputs.send(Input::Room(room, RoomInput::File(file))).await.ok()?;
             None
@@ -437,6 +447,9 @@ fn sorted(attributes: HashMap<String, String>) -> BTreeMap<String, String> {
 fn reason(error: &StreamError) -> Arc<str> {
     error.to_string().into()
 }
+
+/// How many files of others are read at once; each may be as large as one may be.
+const MAX_FILES: usize = 16;
 
 /// How long events have for catching up with a snapshot that is ahead of them.
 const SETTLING: Duration = Duration::from_millis(20);

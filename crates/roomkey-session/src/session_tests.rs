@@ -56,7 +56,7 @@ impl ScriptedRoom {
     }
 
     async fn joined(&self) {
-        self.say(Input::RoomJoined(self.id)).await;
+        self.say(Input::RoomJoined(self.id, Arc::default())).await;
     }
 
     async fn refuse(&self) {

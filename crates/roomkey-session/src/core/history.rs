@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::message::{Message, MessageEvent, MessageId, Status};
+use crate::message::{AttachmentStatus, Message, MessageEvent, MessageId, Status};
 
 /// A message's place. Places are given in the order in which messages are begun, and are never given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +13,8 @@ pub(crate) struct History {
     limit: usize,
     messages: BTreeMap<Place, Arc<Message>>,
     places: HashMap<MessageId, Place>,
+    /// What the messages weigh, in bytes.
+    weight: usize,
     next: i64,
     first: i64,
     events: VecDeque<MessageEvent>,
@@ -25,6 +27,7 @@ impl History {
             limit: limit.max(1),
             messages: BTreeMap::new(),
             places: HashMap::new(),
+            weight: 0,
             next: 0,
             first: 0,
             events: VecDeque::new(),
@@ -50,6 +53,7 @@ impl History {
     pub(crate) fn insert(&mut self, place: Place, message: Message) {
         let message = Arc::new(message);
         self.places.insert(message.id.clone(), place);
+        self.weight += weight(&message);
         self.messages.insert(place, Arc::clone(&message));
         self.events.push_back(MessageEvent::Created(Arc::clone(&message)));
         match &message.status {
@@ -74,6 +78,7 @@ impl History {
             return;
         }
         let changed = Arc::new(changed);
+        self.weight = self.weight - weight(slot) + weight(&changed);
         *slot = Arc::clone(&changed);
         self.has_changed = true;
         self.events.push_back(match &changed.status {
@@ -86,6 +91,7 @@ impl History {
             | Status::Aborted(_)
             | Status::Failed(_) => MessageEvent::Changed(changed),
         });
+        self.trim();
     }
 
     /// Puts messages before all others, in their order. Those whose id is there are left out, and so are the first ones if
@@ -109,6 +115,7 @@ impl History {
         self.has_changed |= !self.messages.is_empty();
         self.messages.clear();
         self.places.clear();
+        self.weight = 0;
     }
 
     /// All messages under way, in order.
@@ -127,10 +134,23 @@ impl History {
     }
 
     fn trim(&mut self) {
-        while self.messages.len() > self.limit {
+        while self.messages.len() > self.limit || self.weight > MAX_WEIGHT && self.messages.len() > 1 {
             if let Some((_, gone)) = self.messages.pop_first() {
+                self.weight -= weight(&gone);
                 self.places.remove(&gone.id);
             }
         }
     }
 }
+
+fn weight(message: &Message) -> usize {
+    let attributes = message.attributes.iter().map(|(key, value)| key.len() + value.len());
+    let files = message.attachments.iter().map(|attachment| match &attachment.status {
+        AttachmentStatus::Received(bytes) => bytes.len(),
+        AttachmentStatus::Pending | AttachmentStatus::Aborted(_) => 0,
+    });
+    message.text.len() + attributes.sum::<usize>() + files.sum::<usize>()
+}
+
+/// The most that is kept of texts and files together, in bytes; the newest message is, whatever it weighs.
+const MAX_WEIGHT: usize = 128 * 1024 * 1024;

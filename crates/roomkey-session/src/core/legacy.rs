@@ -55,11 +55,11 @@ impl LegacyTranscripts {
             return adopted.clone();
         }
         match self.latest.remove(&speaker).filter(is_under_way) {
-            Some(begun) => {
+            Some(begun) if self.adopted.len() < MAX_SPEAKERS => {
                 self.adopted.insert(id, begun.clone());
                 begun
             }
-            None => id,
+            Some(_) | None => id,
         }
     }
 

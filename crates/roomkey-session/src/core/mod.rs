@@ -97,7 +97,8 @@ pub(crate) enum Input {
         fetch: FetchId,
         result: Result<(Credentials, TokenOrigin), FetchError>,
     },
-    RoomJoined(RoomId),
+    /// The room is joined, by this participant and perhaps others.
+    RoomJoined(RoomId, Arc<Participants>),
     RoomNotJoined(RoomId, ConnectError),
     RoomLeft(RoomId),
     /// What happens in a room that has been joined.
@@ -239,7 +240,7 @@ impl Core {
             Input::TokenFetched { fetch, result } => {
                 self.connection.handle_token(fetch, result, now, &mut self.outputs);
             }
-            Input::RoomJoined(room) => self.handle_joined(room, now),
+            Input::RoomJoined(room, participants) => self.handle_joined(room, participants, now),
             Input::RoomNotJoined(room, error) => {
                 self.connection.handle_not_joined(room, error, now, &mut self.outputs);
             }
@@ -336,7 +337,10 @@ impl Core {
         Some(id)
     }
 
-    fn handle_joined(&mut self, room: RoomId, now: Now) {
+    fn handle_joined(&mut self, room: RoomId, participants: Arc<Participants>, now: Now) {
+        if self.connection.room() == Some(room) {
+            self.set_participants(participants);
+        }
         if !self.connection.handle_joined(room, now, &mut self.outputs) {
             return;
         }

@@ -453,3 +453,27 @@ fn a_message_of_another_receiver_is_put_among_the_others() {
     assert_eq!(stage.message_events(), events);
     assert_eq!(stage.received(), 2);
 }
+
+#[test]
+fn large_files_push_out_old_messages_and_never_the_newest() {
+    let mut stage = Stage::joined();
+    for index in 0..12 {
+        stage.room(file(&format!("file {index}"), 16 * 1024 * 1024));
+        let header = TextHeader {
+            key: index,
+            sender: "friend".into(),
+            topic: CHAT_TOPIC.to_owned(),
+            stream_id: format!("chat {index}").into(),
+            attributes: BTreeMap::new(),
+            attached_stream_ids: vec![format!("file {index}").into()],
+            timestamp: None,
+        };
+        stage.room(RoomInput::TextOpened(header));
+        stage.chunk(index, "a picture");
+        stage.close(index, &[]);
+        stage.log.retain(|output| matches!(output, Output::Messages(_)));
+    }
+    let kept: usize = stage.list().iter().map(|message| message.attachments.len()).sum();
+    assert_eq!(kept, 7);
+    assert_eq!(stage.list().last().unwrap().id.segment(), "chat 11");
+}

@@ -155,7 +155,8 @@ impl Stage {
         let mut local = Participant::new("PA_me", "me");
         local.is_local = true;
         self.participants.local = Some(Arc::new(local));
-        self.handle(Input::RoomJoined(room));
+        let alone = Arc::new(self.participants.clone());
+        self.handle(Input::RoomJoined(room, alone));
         self.show();
     }
 

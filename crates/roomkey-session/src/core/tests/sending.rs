@@ -144,3 +144,16 @@ fn only_chat_is_among_the_messages_and_files_are_shown_with_theirs() {
     assert_eq!(shown, stage.sent()[1].attached_stream_ids());
     assert_eq!(list[0].attachments[0].status, AttachmentStatus::Received((*b"abc").into()));
 }
+
+#[test]
+fn who_has_just_started_sends_in_its_own_name() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.answer(&token("plain"), TokenOrigin::New);
+    let (room, _) = stage.connecting().unwrap();
+    let mut alone = Participants::default();
+    alone.local = Some(Arc::new(Participant::new("PA_me", "me")));
+    stage.handle(Input::RoomJoined(room, Arc::new(alone)));
+    stage.send("hi", SendOptions::default());
+    assert_eq!(stage.list()[0].id.sender(), "me");
+}

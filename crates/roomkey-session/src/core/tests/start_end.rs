@@ -90,7 +90,7 @@ fn an_end_during_a_start_cancels_it_at_once_and_is_no_error() {
             assert_eq!(stage.leaves(), 1);
             // The room was there all the same, or was not.
             let late = if step == 1 {
-                Input::RoomJoined(room)
+                Input::RoomJoined(room, Arc::default())
             } else {
                 Input::RoomNotJoined(room, ConnectError::Unavailable(None))
             };
