@@ -1,0 +1,77 @@
+//! Signalling over TLS, with a certificate authority of the test's own in front of the dev server.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use roomkey_dev_server::{Config, DevServer};
+use roomkey_room::{ConnectError, Room};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// Passes on to a server what comes over TLS, as `localhost`; gives its port and the certificate of its authority.
+async fn terminate_tls(server: SocketAddr) -> (u16, CertificateDer<'static>) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // A client that does not trust us ends the handshake.
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut server = TcpStream::connect(server).await.unwrap();
+                // An end that breaks off is the other's business.
+                let _ = copy_bidirectional(&mut stream, &mut server).await;
+            });
+        }
+    });
+    (port, authority.der().clone())
+}
+
+#[tokio::test]
+async fn a_room_is_joined_over_tls_by_who_trusts_the_certificate_and_by_nobody_else() {
+    let server = DevServer::bind(Config::new()).await.unwrap();
+    let (port, authority) = terminate_tls(server.address()).await;
+    let url = format!("wss://localhost:{port}");
+    let token = server.mint("alice", "room").unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(authority).unwrap();
+    let trusting = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+
+    let builder = Room::builder().tls_config(Arc::new(trusting));
+    let room = builder.connect(&url, &token).await.unwrap();
+    assert_eq!(room.name(), "room");
+    room.close().await;
+
+    // A token that the server refuses is refused over TLS as well, with its status.
+    let refused = builder.connect(&url, "no token").await.unwrap_err();
+    assert!(matches!(refused, ConnectError::NotAllowed), "{refused}");
+
+    // With the certificates of the system.
+    let mistrusting = Room::builder().connect_timeout(Duration::from_secs(5));
+    let error = mistrusting.connect(&url, &token).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Unavailable(None)), "{error}");
+}
