@@ -170,7 +170,10 @@ impl Core {
             return reply(Err(PublishError::NotAllowed));
         }
         let add = self.publishing.add(id, request, reply, now);
-        self.ask(Request::AddTrack(add));
+        // A join anew asks for all tracks.
+        if !self.is_joining_anew() {
+            self.ask(Request::AddTrack(add));
+        }
         self.settle(now);
     }
 

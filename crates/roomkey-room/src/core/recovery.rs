@@ -144,6 +144,11 @@ impl Core {
         self.members.media_lost();
     }
 
+    /// Whether the room is to be joined anew, and is not yet.
+    pub(super) fn is_joining_anew(&self) -> bool {
+        matches!(&self.phase, Phase::Recovering(recovery) if recovery.is_restart()) && !self.link.is_joined()
+    }
+
     /// The attempt under way has failed; another one follows.
     pub(super) fn attempt_failed(&mut self, now: Instant) {
         let max = self.settings.max_reconnect_attempts;

@@ -124,7 +124,7 @@ fn of_another_room() -> Vec<Message> {
             ..Default::default()
         }),
         Message::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate {
-            participant_sid: sid.clone(),
+            participant_sid: sid,
             track_sid: track.clone(),
             allowed: false,
         }),

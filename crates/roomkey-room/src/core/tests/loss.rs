@@ -17,7 +17,6 @@ fn talks_both_ways(seed: u64, patience: Duration, change: impl Fn(&mut Path)) {
         world.talk(1, Duration::from_millis(50));
         world.run(Duration::from_secs(3));
         world.be_quiet();
-        let stopped = world.now;
         world.run_until(patience, |world| world.is_complete(0, 1) && world.is_complete(1, 0));
         world.assert_complete(0, 1);
         world.assert_complete(1, 0);
@@ -68,7 +67,7 @@ fn a_room_is_joined_over_a_network_that_loses_a_fifth() {
             let mut world = World::new(mode, seed);
             let client = world.join("alice");
             world.clients[client].path.loss = 0.2;
-            let is_done = world.run_until(Duration::from_secs(21), |world| world.clients[0].connected.is_some());
+            world.run_until(Duration::from_secs(21), |world| world.clients[0].connected.is_some());
             assert!(world.clients[client].is_connected(), "seed {seed}, {mode:?}");
             assert_eq!(world.clients[client].states(), [] as [ConnectionState; 0]);
         }

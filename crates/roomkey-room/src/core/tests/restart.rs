@@ -16,7 +16,6 @@ fn a_server_that_comes_again_is_joined_anew_with_tracks_and_participants() {
             world.kill_server();
             world.run(Duration::from_millis(1_500));
             world.start_server();
-            let at = world.now;
             let is_back = |world: &World| {
                 (world.clients.iter()).all(|client| client.states() == [Resuming, Restarting, Connected])
                     && world.clients[0].was_told("republished")
@@ -34,5 +33,25 @@ fn a_server_that_comes_again_is_joined_anew_with_tracks_and_participants() {
             let last = world.clients[1].numbers_from("alice").last().copied();
             assert_eq!(last, Some(world.clients[0].sent() - 1));
         }
+    }
+}
+
+#[test]
+fn a_track_that_is_published_while_the_room_is_joined_anew_is_published_once() {
+    for mode in MODES {
+        let mut world = World::with_clients(mode, 9, ["alice", "bob"]);
+        world.kill_server();
+        world.run(Duration::from_millis(100));
+        world.start_server();
+        let is_joining = |world: &World| world.clients[0].states().ends_with(&[Restarting]);
+        assert!(world.run_until(Duration::from_secs(20), is_joining));
+        world.run(Duration::from_millis(5));
+        world.sing(0);
+        world.run(Duration::from_secs(2));
+        assert!(world.clients[0].is_connected());
+        assert!(world.clients[0].published.lock().unwrap().iter().all(Result::is_ok));
+        let alice = world.clients[1].core.members().participants.get(&"alice".into()).cloned().unwrap();
+        assert_eq!(alice.publications.len(), 1, "{mode:?}");
+        assert!(world.hears_within(1, Duration::from_secs(1)));
     }
 }

@@ -37,7 +37,6 @@ fn a_websocket_that_is_cut_twenty_times_loses_no_data_and_no_participant() {
             let is_over = |world: &World| {
                 world.is_complete(0, 1) && world.is_complete(1, 0) && world.clients.iter().all(|one| one.is_connected())
             };
-            let at = world.now;
             assert!(world.run_until(Duration::from_secs(15), is_over), "{:?}", world.clients[0].states());
             world.assert_complete(0, 1);
             world.assert_complete(1, 0);

@@ -411,7 +411,7 @@ impl World {
             client.dialing = None;
             let status = match segment {
                 Segment::Status(status) => Some(status),
-                _ => None,
+                Segment::Request { .. } | Segment::Refused | Segment::Message(_) | Segment::Close => None,
             };
             if is_validate {
                 client.core.handle_validated(dial, status, now);
@@ -434,7 +434,7 @@ impl World {
                     client.core.handle_closed(now);
                     self.connections.remove(&connection);
                 }
-                _ => {}
+                Segment::Request { .. } | Segment::Status(_) | Segment::Refused => {}
             }
         }
     }
