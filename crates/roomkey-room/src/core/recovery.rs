@@ -146,7 +146,7 @@ impl Core {
 
     /// Whether the room is to be joined anew, and is not yet.
     pub(super) fn is_joining_anew(&self) -> bool {
-        matches!(&self.phase, Phase::Recovering(recovery) if recovery.is_restart()) && !self.link.is_joined()
+        matches!(&self.phase, Phase::Recovering(recovery) if recovery.kind == Kind::Restart) && !self.link.is_joined()
     }
 
     /// The attempt under way has failed; another one follows.
