@@ -10,7 +10,7 @@ use roomkey_room::{
     ConnectError, ConnectionState, Participant, ParticipantKind, ParticipantState, Participants, RpcError, TrackKind,
     TrackPublication, TrackSource,
 };
-use roomkey_source::{BoxError, Credentials, FetchOptions, FixedTokenSource, TokenSource};
+use roomkey_source::{Credentials, FetchOptions, FixedTokenSource, TokenSource};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -102,17 +102,11 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let fetches = Arc::new(AtomicUsize::new(0));
-        let source = TokenSource::custom_with(Arc::clone(&fetches), |fetches, _| async move {
-            let number = fetches.fetch_add(1, Ordering::Relaxed);
-            Ok(Credentials::new("wss://example", format!("token {number}")))
-        });
+        let counted = Arc::clone(&fetches);
         // What is no JWT is held only where the application says so.
-        let source = TokenSource::builder(roomkey_source::provider_fn({
-            let source = source.clone();
-            move |options| {
-                let source = source.clone();
-                async move { source.fetch(&options).await.map_err(BoxError::from) }
-            }
+        let source = TokenSource::builder(roomkey_source::provider_fn(move |_| {
+            let number = counted.fetch_add(1, Ordering::Relaxed);
+            async move { Ok(Credentials::new("wss://example", format!("token {number}"))) }
         }))
         .reuse_when(|_| true)
         .build();

@@ -29,7 +29,7 @@ async fn server() -> DevServer {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a token is of its time")]
-fn sign(token: AccessToken) -> String {
+fn sign(token: &AccessToken) -> String {
     token.sign(&Signer::new(KEY, SECRET).unwrap(), SystemTime::now()).unwrap().as_str().to_owned()
 }
 
@@ -43,7 +43,7 @@ fn source(server: &DevServer, identity: &str, room: &str, dispatches: bool) -> T
             config.agents.push(RoomAgentDispatch::default());
             token = token.with_room_config(config);
         }
-        let credentials = Credentials::new(&url, sign(token));
+        let credentials = Credentials::new(&url, sign(&token));
         async move { Ok::<_, BoxError>(credentials) }
     })
 }
@@ -155,9 +155,9 @@ async fn streams_of_other_topics_and_methods_are_the_applications() {
     assert_eq!(note.read_all().await.unwrap(), "a note");
 
     let call = |method: &str, payload: &str| ann.call(RpcRequest::new("bob", method, payload));
-    let code = |result: Result<String, CallError>| match result.unwrap_err() {
-        CallError::Rpc(error) => error.code,
-        other => panic!("{other}"),
+    let code = |result: Result<String, CallError>| {
+        let Err(CallError::Rpc(error)) = result else { panic!("{result:?}") };
+        error.code
     };
     assert_eq!(call("double", "21").await.unwrap(), "42");
     assert_eq!(code(call("double", "no number").await), RpcError::APPLICATION_ERROR);
@@ -198,7 +198,7 @@ async fn what_is_said_before_the_agent_is_there_reaches_it_as_a_stream() {
     let agent = AccessToken::new("agent")
         .with_kind(roomkey_token::ParticipantKind::Agent)
         .with_video(VideoGrant::join("voice"));
-    let room = Room::connect(&server.url(), &sign(agent)).await.unwrap();
+    let room = Room::connect(&server.url(), &sign(&agent)).await.unwrap();
     let mut events = room.events();
     let mut reader = loop {
         let event = timeout(PATIENCE, events.next()).await.unwrap().unwrap();
@@ -255,7 +255,7 @@ async fn who_is_no_agent_by_its_token_is_none() {
     let server = server().await;
     let ann = Session::of(source(&server, "ann", "plain", false).bind(FetchOptions::new()));
     ann.start(StartOptions::new()).await.unwrap();
-    let plain = sign(AccessToken::new("bob").with_video(VideoGrant::join("plain")));
+    let plain = sign(&AccessToken::new("bob").with_video(VideoGrant::join("plain")));
     let _bob = Room::connect(&server.url(), &plain).await.unwrap();
     until(&mut ann.participants(), |all| all.remote.contains_key("bob")).await;
     assert_eq!(ann.participants().borrow().remote["bob"].kind, ParticipantKind::Standard);
