@@ -52,7 +52,8 @@ impl Room {
         let mut token =
             AccessToken::new(identity).with_kind(ParticipantKind::Agent).with_name("Echo").with_video(grant);
         if !agent_name.is_empty() {
-            token = token.with_attribute("lk.agent_name", agent_name);
+            // Agents of today say both.
+            token = token.with_attribute("lk.agent.name", agent_name).with_attribute("lk.agent_name", agent_name);
         }
         let token = token.with_attribute(STATE, "initializing");
         let joining = Joining {
