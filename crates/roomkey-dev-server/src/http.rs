@@ -17,19 +17,17 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::map_request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use roomkey_signal::{ConnectRequest, ConnectRequestError, ParticipantToken, Transport};
+use roomkey_signal::{ConnectRequest, ParticipantToken};
 use roomkey_token::{AccessToken, TokenRequest, TokenResponse, VideoGrant};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::admission::{self, NO_PERMISSIONS};
 use crate::clock::Now;
 use crate::listener::{Listener, Visitor};
 use crate::media::{Command, OUTGOING};
-use crate::sfu::{Joining, Refusal};
+use crate::sfu::Refusal;
 use crate::sockets::{self, LONGEST_MESSAGE};
 use crate::tokens::Keys;
-
-/// What livekit-server says to a token that is good and not for this.
-const NO_PERMISSIONS: &str = "no permissions to access the room";
 
 /// The longest body of a request for a token.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -86,12 +84,6 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl From<ConnectRequestError> for Refusal {
-    fn from(error: ConnectRequestError) -> Self {
-        Self::new(error.status(), error.body())
-    }
-}
-
 /// Serves until the task is dropped.
 pub(crate) async fn serve(listener: Listener, http: Http) {
     let app = Router::new()
@@ -144,13 +136,8 @@ async fn examine(
     uri: &OriginalUri,
     headers: &HeaderMap,
 ) -> Result<(ConnectRequest, roomkey_token::Claims), Refusal> {
-    let token = token_of(uri, headers)?;
-    let claims = http.keys.authenticate_join(token.as_ref().map(ParticipantToken::as_str), Now::read().wall)?;
-    let request = ConnectRequest::parse(uri.path(), uri.query()).map_err(Refusal::from)?;
-    let describes_itself = !request.parameters.metadata.is_empty() || !request.parameters.attributes.is_empty();
-    if describes_itself && !claims.participant().permission.can_update_metadata {
-        return Err(Refusal::new(401, NO_PERMISSIONS));
-    }
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (request, claims) = admission::examine(&http.keys, uri.path(), uri.query(), authorization, Now::read().wall)?;
     http.ask(|reply| Command::Check { claims: Box::new(claims.clone()), reply }).await?;
     Ok((request, claims))
 }
@@ -191,22 +178,7 @@ async fn connect(
     // So says livekit-server to who does not ask for a websocket.
     let Ok(upgrade) = upgrade else { return (StatusCode::NOT_FOUND, "").into_response() };
     let (connection, protocol) = (http.number(), request.parameters.client_info.protocol);
-    let parameters = request.parameters;
-    let joining = Joining {
-        connection: Some(connection),
-        claims,
-        is_single: request.transport == Transport::Single,
-        protocol: parameters.client_info.protocol,
-        client_protocol: parameters.client_info.client_protocol,
-        capabilities: parameters.client_info.capabilities.clone(),
-        sdk: sdk(&parameters.client_info),
-        auto_subscribe: parameters.auto_subscribe,
-        metadata: parameters.metadata,
-        attributes: parameters.attributes,
-        add_tracks: parameters.add_track_requests,
-        publisher_offer: parameters.publisher_offer,
-        resumes: parameters.resume.map(|resume| resume.participant_sid),
-    };
+    let joining = admission::joining(connection, request, claims);
     let (outgoing, messages) = mpsc::channel(OUTGOING);
     let joined = http.ask(|reply| Command::Join { connection, joining: Box::new(joining), outgoing, reply }).await;
     if let Err(refusal) = joined {
@@ -225,14 +197,6 @@ async fn connect(
             visit.stay();
             sockets::serve_client(socket, connection, protocol, messages, commands)
         })
-}
-
-/// The SDK's name and version, as the client says.
-fn sdk(info: &roomkey_signal::proto::ClientInfo) -> String {
-    const LONGEST: usize = 40;
-    let name = info.sdk().as_str_name().to_ascii_lowercase();
-    let text = format!("{name} {}", info.version);
-    text.trim_end().chars().take(LONGEST).collect()
 }
 
 async fn agent(

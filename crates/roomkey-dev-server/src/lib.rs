@@ -18,6 +18,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 
+mod admission;
 mod clock;
 mod config;
 mod event;
@@ -27,6 +28,9 @@ mod listener;
 mod media;
 mod server;
 mod sfu;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod sockets;
 mod tokens;
 

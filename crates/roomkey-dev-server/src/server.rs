@@ -60,15 +60,7 @@ impl DevServer {
         let address = SocketAddr::new(reachable, listener.local_addr().map_err(BindError::Signalling)?.port());
         let media_address = SocketAddr::new(reachable, socket.local_addr().map_err(BindError::Media)?.port());
 
-        let settings = Settings {
-            media_address,
-            empty_timeout: config.empty_timeout,
-            departure_timeout: config.departure_timeout,
-            max_participants: config.max_participants,
-            auto_create: config.auto_create,
-            echo_agent: config.echo_agent,
-            data_queue_limit: DATA_QUEUE_LIMIT,
-        };
+        let settings = settings(&config, media_address);
         let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (events, event_receiver) = mpsc::channel(EVENTS);
@@ -133,6 +125,19 @@ impl DevServer {
         // The websockets' tasks end by themselves once they have said goodbye; the listener does not.
         tokio::task::yield_now().await;
         self.tasks.shutdown().await;
+    }
+}
+
+/// What the core is told of a configuration.
+pub(crate) fn settings(config: &Config, media_address: SocketAddr) -> Settings {
+    Settings {
+        media_address,
+        empty_timeout: config.empty_timeout,
+        departure_timeout: config.departure_timeout,
+        max_participants: config.max_participants,
+        auto_create: config.auto_create,
+        echo_agent: config.echo_agent,
+        data_queue_limit: DATA_QUEUE_LIMIT,
     }
 }
 

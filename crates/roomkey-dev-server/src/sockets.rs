@@ -14,7 +14,7 @@ use crate::media::{Command, ToClient};
 use crate::sfu::{ConnectionId, WorkerId};
 
 /// A client that says nothing for this long is gone: it is pinged every ten seconds, and every websocket answers that.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A worker is pinged as often as a client.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// A peer that does not take a message for this long is gone.

@@ -34,6 +34,8 @@ pub use audio::{
     AudioCodec, AudioDecoder, AudioEncoder, AudioFrame, AudioProcessor, AudioSource, AudioSourceOptions, AudioStream,
     AudioStreamOptions, AudioStreamStats, CodecError, InvalidAudioFrame, OpusCodec, Recording,
 };
+#[cfg(feature = "sonora")]
+pub use audio::{SonoraOptions, SonoraProcessor};
 pub use connection_state::{ConnectionState, DisconnectReason};
 pub use data_stream::error::StreamError;
 pub use data_stream::info::{ByteStreamInfo, TextOperation, TextStreamInfo};
@@ -57,9 +59,11 @@ pub use rpc::error::RpcError;
 pub use rpc::request::{RpcInvocation, RpcRequest};
 pub use stream_writer::{ByteStreamWriter, SendStreamError, TextStreamWriter};
 pub use take_once::TakeOnce;
+#[cfg(feature = "vp8-keyframes")]
+pub use video::Vp8KeyframeDecoder;
 pub use video::{
-    CaptureError, Captured, EncodedVideoFrame, IvfError, IvfReader, IvfWriter, KeyframeRequests, MalformedVideo,
-    SubscribedQualities, TemporalLayer, VideoCodec, VideoLayer, VideoQuality, VideoSource, VideoSourceOptions,
-    VideoSourceStats, VideoStream, VideoStreamOptions, VideoStreamStats,
+    CaptureError, Captured, DecodeError, EncodedVideoFrame, IvfError, IvfReader, IvfWriter, KeyframeRequests,
+    MalformedVideo, Plane, SubscribedQualities, TemporalLayer, VideoCodec, VideoDecoder, VideoFrame, VideoLayer,
+    VideoQuality, VideoSource, VideoSourceOptions, VideoSourceStats, VideoStream, VideoStreamOptions, VideoStreamStats,
 };
 pub use video_settings::VideoSettings;

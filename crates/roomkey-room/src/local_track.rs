@@ -133,7 +133,7 @@ impl LocalParticipant {
             Media::Video(video) => {
                 let outlet = video.outlet().ok_or(PublishError::AlreadyPublished)?;
                 let request = video_request(&outlet);
-                (Box::new(VideoOut { outlet, ready: VecDeque::new() }), request)
+                (Box::new(VideoOut { outlet, ready: VecDeque::new(), is_muted: false, is_sending: false }), request)
             }
         };
         request.name = track.name;
@@ -341,6 +341,14 @@ impl RtpOutlet for AudioOut {
 struct VideoOut {
     outlet: VideoOutlet,
     ready: VecDeque<OutgoingRtp>,
+    is_muted: bool,
+    is_sending: bool,
+}
+
+impl VideoOut {
+    fn update(&self) {
+        self.outlet.set_active(self.is_sending && !self.is_muted);
+    }
 }
 
 /// Packets of video that are sent before anything else has a turn.
@@ -363,7 +371,13 @@ impl RtpOutlet for VideoOut {
     }
 
     fn set_muted(&mut self, muted: bool) {
-        self.outlet.set_active(!muted);
+        self.is_muted = muted;
+        self.update();
+    }
+
+    fn set_sending(&mut self, sending: bool) {
+        self.is_sending = sending;
+        self.update();
     }
 
     fn keyframe_requested(&mut self, rid: Option<Rid>) {

@@ -41,6 +41,8 @@ pub(crate) trait RtpOutlet: Send {
     /// Is called when a packet may be due that was not known of.
     fn set_waker(&mut self, waker: Wake);
     fn set_muted(&mut self, muted: bool);
+    /// Whether what it gives can be sent: the track is negotiated, and the connection there.
+    fn set_sending(&mut self, _sending: bool) {}
     /// Somebody can't go on without a key frame.
     fn keyframe_requested(&mut self, _rid: Option<Rid>) {}
     /// Which layers anybody wants, by quality from low to high.

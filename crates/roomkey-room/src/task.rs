@@ -266,6 +266,15 @@ impl Task {
         self.io.outlets.iter_mut().find(|(known, _)| *known == id).map(|(_, outlet)| outlet)
     }
 
+    /// Of one track, or of all that are published.
+    fn set_sending(&mut self, track: Option<LocalTrackId>, sending: bool) {
+        for (id, outlet) in &mut self.io.outlets {
+            if track.map_or_else(|| self.local_sids.get(*id).is_some(), |track| track == *id) {
+                outlet.set_sending(sending);
+            }
+        }
+    }
+
     fn set_outlet_muted(&mut self, id: LocalTrackId, muted: bool) {
         if let Some(outlet) = self.outlet(id) {
             outlet.set_muted(muted);
@@ -368,8 +377,13 @@ impl Task {
                 }
             }
             Happened::StateChanged(state) => {
-                if state == ConnectionState::Restarting {
-                    self.sinks.restart();
+                match state {
+                    ConnectionState::Connected => self.set_sending(None, true),
+                    ConnectionState::Resuming | ConnectionState::Disconnected(_) => self.set_sending(None, false),
+                    ConnectionState::Restarting => {
+                        self.set_sending(None, false);
+                        self.sinks.restart();
+                    }
                 }
                 self.state.send_replace(state);
                 self.tell(RoomEvent::ConnectionStateChanged(state));
@@ -418,10 +432,12 @@ impl Task {
             }
             Happened::LocalTrackPublished(id, publication) => {
                 self.local_sids.insert(id, &publication.sid);
+                self.set_sending(Some(id), true);
                 self.tell(RoomEvent::LocalTrackPublished(publication));
             }
             Happened::LocalTrackRepublished(id, publication, previous_sid) => {
                 self.local_sids.insert(id, &publication.sid);
+                self.set_sending(Some(id), true);
                 self.tell(RoomEvent::LocalTrackRepublished { publication, previous_sid });
             }
             Happened::LocalTrackUnpublished(id, publication) => {

@@ -157,8 +157,9 @@ impl Credentials {
         Self::of(response, None, Some(received))
     }
 
-    /// When these were received, if they come out of a store.
-    pub(crate) fn stored_since(&self) -> Option<SystemTime> {
+    /// When these were received, if they come out of a store; `None` of those that come from a provider.
+    #[must_use]
+    pub fn stored_since(&self) -> Option<SystemTime> {
         self.parts().stored_since
     }
 

@@ -79,6 +79,32 @@ impl FixedTokenSource {
         self.clone().into_fetch(true)
     }
 
+    /// Gives credentials that nobody gets after this: [`TokenSource::take`] of a bound source. The others hold nothing, so
+    /// that it is a [`fetch`](Self::fetch) there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`fetch`](Self::fetch).
+    pub fn take(&self) -> impl Future<Output = Result<Credentials, FetchError>> + Send + use<> {
+        let fixed = self.clone();
+        async move {
+            match &fixed.0 {
+                Kind::Bound(source, options) => source.take(options).await,
+                Kind::Literal(_) | Kind::LiteralWith(_) => fixed.into_fetch(false).await,
+            }
+        }
+    }
+
+    /// What is held: [`TokenSource::cached`] of a bound source, and literal credentials.
+    #[must_use]
+    pub fn cached(&self) -> Option<Credentials> {
+        match &self.0 {
+            Kind::Bound(source, options) => source.cached(options),
+            Kind::Literal(credentials) => Some(credentials.clone()),
+            Kind::LiteralWith(_) => None,
+        }
+    }
+
     /// [`TokenSource::fetch_after_rejection`] of a bound source; the others have nothing else to give than in
     /// [`fetch`](Self::fetch).
     ///
@@ -120,6 +146,22 @@ impl FixedTokenSource {
     }
 }
 
+/// The same credentials, the same function, or the same source with equal options.
+impl PartialEq for FixedTokenSource {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Literal(one), Kind::Literal(other)) => one == other,
+            (Kind::LiteralWith(one), Kind::LiteralWith(other)) => Arc::ptr_eq(one, other),
+            (Kind::Bound(one, options), Kind::Bound(other, other_options)) => {
+                one.is_same(other) && options == other_options
+            }
+            (Kind::Literal(_) | Kind::LiteralWith(_) | Kind::Bound(..), _) => false,
+        }
+    }
+}
+
+impl Eq for FixedTokenSource {}
+
 impl fmt::Debug for FixedTokenSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -127,5 +169,40 @@ impl fmt::Debug for FixedTokenSource {
             Kind::LiteralWith(_) => f.debug_struct("LiteralWith").finish_non_exhaustive(),
             Kind::Bound(_, options) => f.debug_struct("Bound").field("options", options).finish_non_exhaustive(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> TokenSource {
+        TokenSource::custom(|_| async { Ok(Credentials::new("wss://example", "a token")) })
+    }
+
+    #[test]
+    fn sources_are_equal_that_give_the_same() {
+        let (one, other) = (source(), source());
+        let lobby = || FetchOptions::new().with_participant_attribute("a", "1").with_participant_attribute("b", "2");
+        let turned = FetchOptions::new().with_participant_attribute("b", "2").with_participant_attribute("a", "1");
+        assert_eq!(one.bind(lobby()), one.bind(turned));
+        assert_ne!(one.bind(lobby()), one.bind(FetchOptions::new()));
+        assert_ne!(one.bind(lobby()), other.bind(lobby()));
+        let literal = |token: &str| TokenSource::literal(Credentials::new("wss://example", token));
+        assert_eq!(literal("a"), literal("a"));
+        assert_ne!(literal("a"), literal("b"));
+        let function = TokenSource::literal_with(|| async { Err("none".into()) });
+        assert_eq!(function, function.clone());
+        assert_ne!(function, literal("a"));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_is_held_no_longer() {
+        let fixed = source().bind(FetchOptions::new());
+        assert_eq!(fixed.cached(), None);
+        fixed.take().await.unwrap();
+        assert_eq!(fixed.cached(), None);
+        let literal = TokenSource::literal(Credentials::new("wss://example", "a token"));
+        assert_eq!(Some(literal.take().await.unwrap()), literal.cached());
     }
 }

@@ -74,6 +74,11 @@ impl TokenSource {
         &self.0.shared
     }
 
+    /// Whether another handle is of this source.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Renews a token in the background, if there is a runtime to do so.
     fn renew(&self, entry: Arc<Entry>) {
         let under_way = UnderWay(entry);

@@ -1,5 +1,19 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "room")]
+#[doc(inline)]
+pub use roomkey_room as room;
+#[cfg(feature = "room")]
+pub use roomkey_room::{
+    AudioFrame, AudioSource, AudioSourceOptions, AudioStream, AudioStreamOptions, ByteStreamOptions, ConnectError,
+    ConnectionState, DataPacket, DisconnectReason, EncodedVideoFrame, LocalParticipant, LocalTrack,
+    LocalTrackPublication, Participant, ParticipantIdentity, ParticipantKind, PublishError, RemoteTrack, Room,
+    RoomBuilder, RoomError, RoomEvent, RoomEvents, RpcError, RpcInvocation, RpcRequest, TextStreamOptions, TrackKind,
+    TrackPublication, TrackPublishOptions, TrackSource, VideoSource, VideoStream, VideoStreamOptions,
+};
+#[cfg(feature = "session")]
+#[doc(inline)]
+pub use roomkey_session as session;
 #[cfg(feature = "keychain")]
 pub use roomkey_source::KeychainStore;
 #[cfg(feature = "blocking")]

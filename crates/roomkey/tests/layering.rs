@@ -14,8 +14,8 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 10] = [
     ("roomkey-room", &["roomkey-signal", "roomkey-rtc"]),
     ("roomkey-session", &["roomkey-source", "roomkey-room"]),
     ("roomkey-dev-server", &["roomkey-token", "roomkey-signal", "roomkey-rtc"]),
-    ("roomkey", &["roomkey-source", "roomkey-token"]),
-    ("roomkey-cli", &["roomkey-dev-server", "roomkey-token"]),
+    ("roomkey", &["roomkey-source", "roomkey-token", "roomkey-room", "roomkey-session"]),
+    ("roomkey-cli", &["roomkey", "roomkey-dev-server", "roomkey-token"]),
     // Not published: it runs tests/interop.
     ("roomkey-interop", &["roomkey", "roomkey-room", "roomkey-rtc", "roomkey-signal"]),
 ];

@@ -94,6 +94,10 @@ impl DelayEstimator {
         self.target
     }
 
+    pub(crate) fn least(&self) -> i64 {
+        micros(self.bounds.least)
+    }
+
     pub(crate) fn most(&self) -> i64 {
         micros(self.bounds.most)
     }

@@ -76,8 +76,8 @@ struct Playing {
     concealed: i64,
     /// Whether all was played before that.
     starved: bool,
-    /// When the delay was shortened last.
-    shortened: Option<Instant>,
+    /// When the delay was adjusted last.
+    adjusted: Option<Instant>,
 }
 
 impl JitterBuffer {
@@ -92,8 +92,8 @@ impl JitterBuffer {
     const SLACK: i64 = 30_000;
     const EXCESS: i64 = 300_000;
 
-    /// How often the delay is shortened at most, by one frame.
-    const SHORTEN: Duration = Duration::from_millis(300);
+    /// How often the delay is adjusted at most, by one frame.
+    const REST: Duration = Duration::from_millis(300);
 
     /// Who polls later than that has missed something.
     const STALL: Duration = Duration::from_millis(300);
@@ -174,6 +174,14 @@ impl JitterBuffer {
                 Playout::Conceal { samples }
             });
         }
+        let rested = playing.adjusted.is_none_or(|adjusted| now.duration_since(adjusted) >= Self::REST);
+        if delay < self.delay.least() && rested {
+            // A sender with a slower clock: before there is no time left for what is late or lost, a little is made up.
+            playing.adjusted = Some(now);
+            let samples = playing.conceal(playing.step, false);
+            self.stats.conceal(samples);
+            return Some(Playout::Conceal { samples });
+        }
         let (first, frame) = self.frames.pop_first()?;
         self.stats.recovered += u64::from(frame.redundant);
         self.stats.delay = Duration::from_micros(delay.max(0).cast_unsigned());
@@ -182,9 +190,8 @@ impl JitterBuffer {
         playing.concealed = 0;
         playing.starved = false;
         self.floor = playing.next;
-        let rested = playing.shortened.is_none_or(|shortened| now.duration_since(shortened) >= Self::SHORTEN);
         if delay > self.delay.target() + Self::SLACK && rested && self.frames.contains_key(&playing.next) {
-            playing.shortened = Some(now);
+            playing.adjusted = Some(now);
             return Some(Playout::Overlap { payload: frame.payload });
         }
         playing.at += Duration::from_micros(samples_to_micros(frame.samples).cast_unsigned());
@@ -273,7 +280,7 @@ impl JitterBuffer {
             step: frame.samples.min(FRAME as i64),
             concealed: 0,
             starved: false,
-            shortened: None,
+            adjusted: Some(now),
         });
     }
 

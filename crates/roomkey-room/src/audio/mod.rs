@@ -1,6 +1,5 @@
 //! Sound: from the application's samples to packets of Opus, and back.
 
-mod clock;
 mod codec;
 mod converter;
 mod delay;
@@ -15,6 +14,8 @@ mod recording;
 mod red;
 mod send_queue;
 mod sequence;
+#[cfg(feature = "sonora")]
+mod sonora;
 mod source;
 mod stats;
 mod stream;
@@ -30,6 +31,8 @@ pub(crate) use outlet::Outlet;
 pub use processor::AudioProcessor;
 pub use recording::Recording;
 pub(crate) use red::{PayloadFormat, RedEncoder};
+#[cfg(feature = "sonora")]
+pub use sonora::{SonoraOptions, SonoraProcessor};
 pub use source::{AudioSource, AudioSourceOptions};
 pub use stats::AudioStreamStats;
 pub use stream::{AudioStream, AudioStreamOptions};

@@ -161,8 +161,8 @@ impl SendQueue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::clock;
     use super::*;
+    use crate::clock;
 
     fn packet(n: u8) -> Slot {
         Slot::Packet { payload: [n].into(), audio_level: -30, voice_activity: true }

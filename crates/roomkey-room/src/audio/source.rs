@@ -12,7 +12,8 @@ use super::outlet::{Outlet, Shared};
 use super::processor::AudioProcessor;
 use super::recording::{Recorder, Recording};
 use super::send_queue::{SendQueue, Slot};
-use super::{FRAME, clock, level};
+use super::{FRAME, level};
+use crate::clock;
 
 /// Sound that an application gives to a room. A cheap handle: all clones are the same source.
 ///
@@ -77,7 +78,11 @@ impl AudioSource {
         }
         // Piece by piece, so that a long frame is never all in memory twice.
         let piece = format.sample_rate as usize / 50 * format.num_channels as usize;
-        for piece in frame.samples().chunks(piece) {
+        for (n, piece) in frame.samples().chunks(piece).enumerate() {
+            if n > 0 {
+                // Others of the same thread have their turn, the one that sends above all.
+                tokio::task::yield_now().await;
+            }
             capture.convert(piece);
             while capture.samples.len() >= inner.packet_len() {
                 inner.shared.wait_until(SendQueue::has_room, clock::now).await;

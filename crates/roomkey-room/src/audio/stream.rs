@@ -19,7 +19,8 @@ use super::jitter_buffer::{JitterBuffer, Playout};
 use super::opus::OpusCodec;
 use super::processor::AudioProcessor;
 use super::stats::AudioStreamStats;
-use super::{FADE, FRAME, FRAME_DURATION, clock};
+use super::{FADE, FRAME, FRAME_DURATION};
+use crate::clock;
 
 /// The sound of a track: a stream of frames, each when it is to be played, until the track ends.
 ///
@@ -106,7 +107,7 @@ impl Stream for AudioStream {
         let this = self.get_mut();
         loop {
             let closed = this.take_input(context.waker());
-            if closed && this.buffer.is_empty() {
+            if closed && (this.buffer.is_empty() || this.buffer.next_due().is_none()) {
                 return Poll::Ready(None);
             }
             let now = clock::now();
@@ -192,9 +193,11 @@ impl Output {
                 self.overlap = self.decoded.split_off(start);
                 result
             }
-            Playout::Recover { next, samples } => self
-                .decode(|decoder, out| decoder.recover(&next, samples, out))
-                .or_else(|error| self.silence_instead(error, samples)),
+            Playout::Recover { next, samples } => {
+                let result = self.decode(|decoder, out| decoder.recover(&next, samples, out));
+                self.fade_in(start);
+                result.or_else(|error| self.silence_instead(error, samples))
+            }
             Playout::Conceal { samples } => {
                 let result = self.decode(|decoder, out| decoder.conceal(samples, out));
                 self.fade_out(start);

@@ -85,6 +85,8 @@ impl Core {
                 Some(again) => Ok(Some(again)),
                 None => transport.offer(now),
             };
+            // It is on its way once the server has accepted the join.
+            transport.excuse_answer();
             match offer {
                 Ok(Some(offer)) => parameters = parameters.with_publisher_offer(offer),
                 Ok(None) => {}
@@ -98,6 +100,8 @@ impl Core {
     /// Opens a websocket for a resume.
     pub(super) fn dial_resume(&mut self, reason: proto::ReconnectReason, now: Instant) -> bool {
         let Some(resume) = self.link.signal.resume(reason) else { return false };
+        // The close of the websocket before goes ahead of the dial of the next.
+        self.drain_signal(now);
         self.link.is_resumed = false;
         let parameters = self.parameters().with_resume(resume);
         self.dial_with(&parameters, now + RESUME_DIAL_TIMEOUT);
@@ -201,10 +205,12 @@ impl Core {
                 self.told.push(Happened::TokenRefreshed);
             }
             ClientEvent::RoundTripTime(time) => self.told.push(Happened::RoundTripTime(time)),
-            ClientEvent::LeaveRequested(leave) => match leave.action {
-                LeaveAction::Disconnect => self.over(DisconnectReason::read(leave.reason.into())),
-                LeaveAction::Resume => self.resume(proto::ReconnectReason::RrSignalDisconnected, now),
-                LeaveAction::Reconnect => self.rejoin(DisconnectReason::read(leave.reason.into()), now),
+            ClientEvent::LeaveRequested(leave) => match (&self.phase, leave.action) {
+                (Phase::Connecting(_), _) | (_, LeaveAction::Disconnect) => {
+                    self.over(DisconnectReason::read(leave.reason.into()));
+                }
+                (_, LeaveAction::Resume) => self.resume(proto::ReconnectReason::RrSignalDisconnected, now),
+                (_, LeaveAction::Reconnect) => self.restart(now),
             },
             ClientEvent::Disconnected(DisconnectCause::Left) => self.over(DisconnectReason::ClientInitiated),
             ClientEvent::Disconnected(cause) => self.signal_lost(cause, now),
@@ -239,7 +245,9 @@ impl Core {
         self.room = join.room.clone().unwrap_or_default();
         self.told.push(Happened::RoomChanged(Box::new(self.room.clone())));
         self.members.joined(own, &join.other_participants, &mut self.told);
-        if !self.link.is_single() {
+        if self.link.is_single() {
+            self.link.transports_mut().for_each(|transport| transport.expect_answer(now));
+        } else {
             // Data has to be sent on this one, so that it is needed in any case.
             self.negotiate(now);
         }
@@ -261,6 +269,7 @@ impl Core {
                 {
                     // No websocket: the resume makes it anew.
                     transport.want_offer();
+                    transport.excuse_answer();
                 }
             }
             Ok(None) => {}

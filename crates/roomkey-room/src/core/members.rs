@@ -1,5 +1,6 @@
 //! Who is in the room and what they publish, as the server's messages say.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use livekit_protocol as proto;
@@ -15,6 +16,10 @@ use crate::read;
 /// Media that has come before its publication was announced waits here, so many at most.
 const MAX_UNCLAIMED: usize = 64;
 
+/// Participants beyond these are not known to the client, nor are a participant's tracks beyond those.
+pub(super) const MAX_PARTICIPANTS: usize = 50_000;
+pub(super) const MAX_TRACKS: usize = 256;
+
 /// The participants of a room.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
@@ -26,6 +31,8 @@ pub(crate) struct Members {
     /// Tracks that the application does not want, or wants though the room's default is not to.
     pub(crate) wishes: Vec<(TrackSid, bool)>,
     auto_subscribe: bool,
+    /// Of what is known of each: an update that was overtaken by a newer one says less.
+    versions: HashMap<ParticipantIdentity, (String, u32)>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +86,9 @@ impl Members {
         for info in infos {
             let is_local =
                 self.participants.local.as_ref().is_some_and(|local| local.identity == info.identity.as_str());
+            if self.is_overtaken(info) {
+                continue;
+            }
             if is_local {
                 self.update_local(info, out);
             } else if info.state() == proto::participant_info::State::Disconnected {
@@ -96,6 +106,19 @@ impl Members {
             }
         }
         self.claim(out);
+    }
+
+    /// Whether something newer is known of this stay (JS does the same, `Participant.updateInfo`).
+    fn is_overtaken(&mut self, info: &proto::ParticipantInfo) -> bool {
+        if info.state() == proto::participant_info::State::Disconnected || info.identity.is_empty() {
+            return false;
+        }
+        let known = self.versions.entry(info.identity.as_str().into()).or_default();
+        if known.0 == info.sid && info.version < known.1 {
+            return true;
+        }
+        *known = (info.sid.clone(), info.version);
+        false
     }
 
     fn update_local(&mut self, info: &proto::ParticipantInfo, out: &mut Vec<Happened>) {
@@ -122,6 +145,9 @@ impl Members {
         }
         let mut update = read::participant(info);
         let Some(before) = self.participants.remote.get(&identity).cloned() else {
+            if self.participants.remote.len() >= MAX_PARTICIPANTS {
+                return;
+            }
             let publications = std::mem::take(&mut update.publications);
             let new = Arc::new(update);
             self.participants.remote.insert(identity.clone(), Arc::clone(&new));
@@ -247,6 +273,7 @@ impl Members {
     fn publish(&mut self, identity: &ParticipantIdentity, publication: &TrackPublication, out: &mut Vec<Happened>) {
         let Some(participant) = self.participants.get(identity) else { return };
         match participant.publication(&publication.sid).cloned() {
+            None if participant.publications.len() >= MAX_TRACKS => {}
             None => {
                 let mut publication = publication.clone();
                 publication.is_desired = self.is_wanted(&publication.sid);
@@ -307,6 +334,7 @@ impl Members {
         }
         let Some(participant) = self.participants.remote.remove(identity) else { return };
         self.participants.order.retain(|known| known != identity);
+        self.versions.remove(identity);
         self.has_changed = true;
         let mut participant = Participant::clone(&participant);
         participant.state = ParticipantState::Disconnected;

@@ -37,9 +37,10 @@ impl Core {
             Response::MediaSectionsRequirement(required) => {
                 let Some(transport) = &mut self.link.publisher else { return };
                 // None missing means that the free ones can be had with any offer, and without a change there is none.
-                let audios = required.num_audios.max(u32::from(required.num_videos == 0)).min(MAX_REQUIRED);
-                (0..audios).for_each(|_| transport.rtc.add_receiver(MediaKind::Audio));
-                (0..required.num_videos.min(MAX_REQUIRED)).for_each(|_| transport.rtc.add_receiver(MediaKind::Video));
+                let count = |number: u32| usize::try_from(number.min(MAX_REQUIRED)).unwrap_or_default();
+                let audios = required.num_audios.max(u32::from(required.num_videos == 0));
+                transport.add_receivers(MediaKind::Audio, count(audios));
+                transport.add_receivers(MediaKind::Video, count(required.num_videos));
                 self.negotiate(now);
             }
             Response::Update(update) => {
@@ -90,6 +91,7 @@ impl Core {
                 if let Some(room) = moved.room {
                     self.room_changed(room);
                 }
+                self.token = self.link.signal.token().clone();
                 if let Some(own) = &moved.participant {
                     self.members.joined(own, &moved.other_participants, &mut self.told);
                 }

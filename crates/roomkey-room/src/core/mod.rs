@@ -190,6 +190,7 @@ impl Core {
             }
         }
         self.link.signal.handle_timeout(now);
+        self.drain_signal(now);
         if self.link.transports().any(|transport| transport.is_answer_overdue(now)) {
             self.connection_failed("the server does not answer an offer", now);
         }
@@ -410,3 +411,6 @@ impl Core {
         self.effects.push_back(Effect::CloseWebsocket);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,11 +160,14 @@ impl Core {
         self.calls.rpc.handle_timeout(now);
     }
 
-    /// Streams and calls of those who have left end.
+    /// Streams and calls of those who have left end. The streams of one who left for another stay go on.
     pub(super) fn senders_left(&mut self, now: Instant) {
         for happened in &self.told {
             if let Happened::ParticipantDisconnected(participant, _) = happened {
-                self.packets.streams.participant_left(&participant.identity, &participant.sid);
+                match self.members.participants.remote.get(&participant.identity) {
+                    Some(again) => self.packets.streams.sender_came_again(&participant.sid, &again.sid),
+                    None => self.packets.streams.participant_left(&participant.identity, &participant.sid),
+                }
                 self.calls.rpc.participant_left(now, &participant.identity);
             }
         }

@@ -8,6 +8,7 @@ use roomkey_signal::SendErrorKind;
 
 use super::backoff;
 use super::link::{Dial, Link};
+use super::transport::Transport;
 use super::{Core, Effect, Happened, Phase};
 use crate::connection_state::{ConnectionState, DisconnectReason};
 
@@ -59,7 +60,7 @@ impl Recovery {
 }
 
 impl Core {
-    /// Takes the stay up again over another websocket.
+    /// Takes the stay up again over another websocket, unless there is none to take up.
     pub(super) fn resume(&mut self, reason: proto::ReconnectReason, now: Instant) {
         self.recover(Kind::Resume, reason, now);
     }
@@ -69,20 +70,14 @@ impl Core {
         self.recover(Kind::Restart, proto::ReconnectReason::RrUnknown, now);
     }
 
-    /// The server wants the client to join anew.
-    pub(super) fn rejoin(&mut self, reason: DisconnectReason, now: Instant) {
-        if let Phase::Connecting(_) = self.phase {
-            self.over(reason);
-        } else {
-            self.restart(now);
-        }
-    }
-
     /// The server has closed a peer connection. It does so as well when it ends the stay, and what it says then on the
     /// websocket may come later than the end of the connection.
     pub(super) fn restart_unless_told(&mut self, now: Instant) {
+        let was_connected = matches!(self.phase, Phase::Connected);
         self.restart(now);
-        if let Phase::Recovering(recovery) = &mut self.phase {
+        if let Phase::Recovering(recovery) = &mut self.phase
+            && was_connected
+        {
             recovery.next = Next::Begin(now + CLOSE_REASON_WAIT);
         }
     }
@@ -117,10 +112,12 @@ impl Core {
     }
 
     fn recover(&mut self, kind: Kind, reason: proto::ReconnectReason, now: Instant) {
-        let (is_first, attempt) = match &self.phase {
+        let attempt = match &self.phase {
             Phase::Connecting(_) => return self.over(DisconnectReason::JoinFailure),
-            Phase::Connected => (true, 0),
-            Phase::Recovering(recovery) => (recovery.kind != kind, recovery.attempt),
+            Phase::Connected => 0,
+            Phase::Recovering(recovery) if recovery.kind == Kind::Resume && kind == Kind::Restart => recovery.attempt,
+            // A server that always says so does not make the client hurry.
+            Phase::Recovering(_) => return self.attempt_failed(now),
             Phase::Leaving | Phase::Over => return,
         };
         self.phase = Phase::Recovering(Recovery {
@@ -132,10 +129,19 @@ impl Core {
             wants_sockets: false,
         });
         self.link.is_resumed = false;
-        if is_first {
-            let state = if kind == Kind::Resume { ConnectionState::Resuming } else { ConnectionState::Restarting };
-            self.told.push(Happened::StateChanged(state));
+        self.link.transports_mut().for_each(Transport::excuse_answer);
+        if kind == Kind::Restart {
+            self.abandon_stay();
         }
+        let state = if kind == Kind::Resume { ConnectionState::Resuming } else { ConnectionState::Restarting };
+        self.told.push(Happened::StateChanged(state));
+    }
+
+    /// Nothing of the stay in the room is of use any more, nor is it to be taken for the next one.
+    fn abandon_stay(&mut self) {
+        self.link.join = None;
+        self.close_transports();
+        self.members.media_lost();
     }
 
     /// The attempt under way has failed; another one follows.
@@ -151,8 +157,12 @@ impl Core {
             return self.over(DisconnectReason::SignalClose);
         }
         recovery.next = Next::Begin(now + wait);
+        if recovery.kind == Kind::Restart {
+            self.abandon_stay();
+        }
         self.link.dial = Dial::Idle;
         self.link.is_resumed = false;
+        self.link.transports_mut().for_each(Transport::excuse_answer);
         self.effects.push_back(Effect::CloseWebsocket);
     }
 
@@ -190,9 +200,7 @@ impl Core {
                 }
             }
             Kind::Restart => {
-                self.close_transports();
                 self.effects.push_back(Effect::CloseWebsocket);
-                self.members.media_lost();
                 let unix_time = self.unix_time.1 + now.saturating_duration_since(self.unix_time.0);
                 self.link = Link::new(self.token.clone(), self.link.is_single(), now, unix_time);
                 self.open_transports(now);

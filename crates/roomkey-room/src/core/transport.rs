@@ -18,6 +18,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Places for tracks that the first offer of a single connection has: as many as LiveKit's SDKs offer.
 const FIRST_RECEIVERS: usize = 3;
 
+/// Places for tracks beyond these are not made, whatever the server wants.
+const MAX_RECEIVERS: usize = 250;
+
 /// Waiting candidates of a server that has not described itself yet.
 const MAX_EARLY_CANDIDATES: usize = 32;
 
@@ -41,6 +44,7 @@ pub(crate) struct Transport {
     pub(crate) sockets: SocketId,
     pub(crate) rtc: PeerConnection,
     addresses: Vec<SocketAddr>,
+    receivers: usize,
     pub(crate) reliable: Option<ChannelId>,
     pub(crate) lossy: Option<ChannelId>,
     pub(crate) is_reliable_open: bool,
@@ -69,19 +73,12 @@ impl Transport {
             let config = ChannelConfig::new("_lossy").with_ordered(false).with_max_retransmits(Some(0));
             lossy = Some(rtc.open_channel(config));
         }
-        if role == Role::Single {
-            for _ in 0..FIRST_RECEIVERS {
-                rtc.add_receiver(MediaKind::Audio);
-            }
-            for _ in 0..FIRST_RECEIVERS {
-                rtc.add_receiver(MediaKind::Video);
-            }
-        }
-        Self {
+        let mut transport = Self {
             role,
             sockets,
             rtc,
             addresses: Vec::new(),
+            receivers: 0,
             reliable,
             lossy,
             is_reliable_open: false,
@@ -96,7 +93,24 @@ impl Transport {
             is_closed: false,
             last_remote: None,
             last_local: None,
+        };
+        if role == Role::Single {
+            transport.add_receivers(MediaKind::Audio, FIRST_RECEIVERS);
+            transport.add_receivers(MediaKind::Video, FIRST_RECEIVERS);
         }
+        transport
+    }
+
+    /// Makes places for tracks of others, which the next offer has.
+    pub(crate) fn add_receivers(&mut self, kind: MediaKind, wanted: usize) {
+        let count = wanted.min(MAX_RECEIVERS - self.receivers);
+        self.receivers += count;
+        (0..count).for_each(|_| self.rtc.add_receiver(kind));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn receivers(&self) -> usize {
+        self.receivers
     }
 
     pub(crate) fn is_subscriber(&self) -> bool {
@@ -141,14 +155,14 @@ impl Transport {
             return Ok(None);
         }
         let Some(sdp) = self.rtc.create_offer(now)? else { return Ok(None) };
-        self.answer_deadline = Some(now + ANSWER_TIMEOUT);
+        self.expect_answer(now);
         Ok(Some(self.describe("offer", sdp)))
     }
 
     /// The offer that was not answered, for a websocket that is a new one.
     pub(crate) fn offer_again(&mut self, now: Instant) -> Option<proto::SessionDescription> {
         let sdp = self.rtc.pending_offer()?.to_owned();
-        self.answer_deadline = Some(now + ANSWER_TIMEOUT);
+        self.expect_answer(now);
         Some(self.describe("offer", sdp))
     }
 
@@ -212,6 +226,16 @@ impl Transport {
         } else if self.early.len() < MAX_EARLY_CANDIDATES {
             self.early.push(candidate);
         }
+    }
+
+    /// The offer has reached the server: it has so long from now on.
+    pub(crate) fn expect_answer(&mut self, now: Instant) {
+        self.answer_deadline = self.rtc.has_pending_offer().then_some(now + ANSWER_TIMEOUT);
+    }
+
+    /// Without a websocket there is no answer, which says nothing about the server.
+    pub(crate) fn excuse_answer(&mut self) {
+        self.answer_deadline = None;
     }
 
     /// Whether the server has not answered an offer for too long.

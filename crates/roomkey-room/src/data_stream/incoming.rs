@@ -1,5 +1,7 @@
 //! Streams of others: packets and times in, events out.
 
+mod finished;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
@@ -12,6 +14,7 @@ use super::inflate::Inflater;
 use super::info::StreamInfo;
 use super::limits::StreamLimits;
 use crate::names::{ParticipantIdentity, ParticipantSid};
+use finished::Finished;
 
 /// All streams that others have open to us.
 ///
@@ -24,6 +27,7 @@ pub(crate) struct IncomingStreams {
     open: HashMap<StreamKey, OpenStream>,
     keys: HashMap<ParticipantSid, HashMap<String, StreamKey>>,
     next_key: u64,
+    finished: Finished,
     /// No stream is idle for too long before this.
     next_idle_check: Option<Instant>,
     events: VecDeque<IncomingEvent>,
@@ -59,6 +63,9 @@ pub(crate) enum IncomingEvent {
 struct OpenStream {
     id: String,
     origin: Origin,
+    /// Under which its sender was known before a join anew.
+    former_sids: Vec<ParticipantSid>,
+    fingerprint: u64,
     decoder: ContentDecoder,
     next_index: u64,
     last_heard: Instant,
@@ -72,6 +79,7 @@ impl IncomingStreams {
             open: HashMap::new(),
             keys: HashMap::new(),
             next_key: 0,
+            finished: Finished::default(),
             next_idle_check: None,
             events: VecDeque::new(),
         }
@@ -96,6 +104,26 @@ impl IncomingStreams {
             (true, _) | (_, true) => origin.identity == *identity,
         };
         self.close_where(|stream| has_left(&stream.origin), &StreamError::SenderLeft);
+    }
+
+    /// The sender goes on in another stay in the room, with another sid: so do its streams. What it had sent in the last stay
+    /// may still come, and comes again in part.
+    pub(crate) fn sender_came_again(&mut self, former: &ParticipantSid, sid: &ParticipantSid) {
+        const MOST_STAYS: usize = 8;
+        if former.is_empty() || sid.is_empty() || former == sid {
+            return;
+        }
+        for (key, stream) in &mut self.open {
+            if stream.origin.sid != *former {
+                continue;
+            }
+            stream.former_sids.push(std::mem::replace(&mut stream.origin.sid, sid.clone()));
+            if stream.former_sids.len() > MOST_STAYS {
+                let oldest = stream.former_sids.remove(0);
+                forget(&mut self.keys, &oldest, &stream.id);
+            }
+            self.keys.entry(sid.clone()).or_default().insert(stream.id.clone(), *key);
+        }
     }
 
     /// Ends all streams, since nothing more will come over this connection.
@@ -149,6 +177,11 @@ impl IncomingStreams {
             tracing::debug!(stream_id = ?header.stream_id, "dropped another header of an open stream");
             return;
         }
+        let fingerprint = self.finished.fingerprint(origin, &header);
+        if self.finished.has_come_before(fingerprint, &origin.sid) {
+            tracing::debug!(stream_id = ?header.stream_id, "dropped the header of a stream that has come before");
+            return;
+        }
         let inflater = match self.accept(origin, &header) {
             Ok(inflater) => inflater,
             Err(error) => return self.refuse(origin, header.topic, error),
@@ -167,10 +200,20 @@ impl IncomingStreams {
             let (content, result) = decoder.decode(content);
             self.events.extend(content.map(|content| IncomingEvent::Chunk { key, content }));
             let outcome = result.and_then(|()| decoder.finish());
+            self.finished.add(fingerprint, origin.sid.clone());
             return self.events.push_back(IncomingEvent::Closed { key, trailer_attributes: None, outcome });
         }
         self.keys.entry(origin.sid.clone()).or_default().insert(id.clone(), key);
-        self.open.insert(key, OpenStream { id, origin: origin.clone(), decoder, next_index: 0, last_heard: now });
+        let stream = OpenStream {
+            id,
+            origin: origin.clone(),
+            former_sids: Vec::new(),
+            fingerprint,
+            decoder,
+            next_index: 0,
+            last_heard: now,
+        };
+        self.open.insert(key, stream);
         let idle_at = now + self.limits.idle_timeout;
         self.next_idle_check = Some(self.next_idle_check.map_or(idle_at, |check| check.min(idle_at)));
     }
@@ -269,16 +312,23 @@ impl IncomingStreams {
     /// Whether there was such a stream.
     fn remove(&mut self, key: StreamKey) -> bool {
         let Some(stream) = self.open.remove(&key) else { return false };
-        if let Some(keys) = self.keys.get_mut(&stream.origin.sid) {
-            keys.remove(&stream.id);
-            if keys.is_empty() {
-                self.keys.remove(&stream.origin.sid);
-            }
+        for sid in stream.former_sids.iter().chain([&stream.origin.sid]) {
+            forget(&mut self.keys, sid, &stream.id);
         }
+        self.finished.add(stream.fingerprint, stream.origin.sid);
         if self.open.is_empty() {
             self.next_idle_check = None;
         }
         true
+    }
+}
+
+fn forget(keys: &mut HashMap<ParticipantSid, HashMap<String, StreamKey>>, sid: &ParticipantSid, id: &str) {
+    if let Some(of_sender) = keys.get_mut(sid) {
+        of_sender.remove(id);
+        if of_sender.is_empty() {
+            keys.remove(sid);
+        }
     }
 }
 

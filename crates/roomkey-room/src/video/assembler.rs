@@ -74,8 +74,9 @@ impl FrameAssembler {
     /// Parameter sets are a few hundred bytes.
     const MOST_PREFIX: usize = 64 << 10;
 
-    /// A first key frame that the server sends by itself comes within this.
-    const FIRST_KEYFRAME: Duration = Duration::from_millis(200);
+    /// The server begins with a key frame. Its first packet may have been overtaken; if it was lost, it is not sent again,
+    /// since a receiver does not know of what was before the first packet that it got.
+    const FIRST_KEYFRAME: Duration = Duration::from_millis(50);
 
     /// So many late packets without one that is not are the beginning of another sequence.
     const ANOTHER_SEQUENCE: u32 = 64;

@@ -9,6 +9,24 @@ use super::frame::{EncodedVideoFrame, VideoCodec, to_ticks};
 use super::packet::MAX_FRAME;
 
 /// Writes frames into an IVF file. Its times are in units of 1/90,000 s.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use roomkey_room::{EncodedVideoFrame, IvfError, IvfReader, IvfWriter, VideoCodec};
+///
+/// # fn main() -> Result<(), IvfError> {
+/// let mut writer = IvfWriter::new(Vec::new(), VideoCodec::Vp8, 320, 180)?;
+/// for index in 0..3 {
+///     let elapsed = Duration::from_secs(index) / 30;
+///     writer.write(&EncodedVideoFrame::new(VideoCodec::Vp8, elapsed, &[0x11, 0x02, 0x00][..]))?;
+/// }
+/// let file = writer.finish()?;
+/// let frames = IvfReader::new(&file[..])?.collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(frames[1].timestamp, 3_000);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct IvfWriter<W> {
     writer: W,

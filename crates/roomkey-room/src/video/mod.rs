@@ -6,6 +6,7 @@
 mod assembler;
 mod av1;
 mod bits;
+mod decoder;
 mod frame;
 mod h264;
 mod ivf;
@@ -16,19 +17,27 @@ mod outlet;
 mod packet;
 mod packetizer;
 mod source;
+mod source_options;
 mod stream;
 mod timeline;
 mod vp8;
+#[cfg(feature = "vp8-keyframes")]
+mod vp8_keyframes;
 mod vp9;
+mod webp;
 
+pub use decoder::{DecodeError, Plane, VideoDecoder, VideoFrame};
 pub use frame::{EncodedVideoFrame, TemporalLayer, VideoCodec};
 pub use ivf::{IvfError, IvfReader, IvfWriter};
 pub use layer::{SubscribedQualities, VideoLayer, VideoQuality};
 pub use malformed::MalformedVideo;
 pub(crate) use outlet::VideoOutlet;
-pub use source::{CaptureError, Captured, KeyframeRequests, VideoSource, VideoSourceOptions, VideoSourceStats};
+pub use source::{CaptureError, Captured, KeyframeRequests, VideoSource, VideoSourceStats};
+pub use source_options::VideoSourceOptions;
 pub(crate) use stream::VideoInlet;
 pub use stream::{VideoStream, VideoStreamOptions, VideoStreamStats};
+#[cfg(feature = "vp8-keyframes")]
+pub use vp8_keyframes::Vp8KeyframeDecoder;
 
 #[cfg(test)]
 mod tests;

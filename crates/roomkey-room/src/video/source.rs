@@ -16,84 +16,29 @@ use super::malformed::MalformedVideo;
 use super::outlet::VideoOutlet;
 use super::packet::VideoPacket;
 use super::packetizer::Packetizer;
-
-/// What a [`VideoSource`] will be given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct VideoSourceOptions {
-    codec: VideoCodec,
-    layers: Vec<VideoLayer>,
-    is_simulcast: bool,
-}
-
-impl VideoSourceOptions {
-    /// Pictures of one size.
-    pub fn new(codec: VideoCodec, width: u32, height: u32) -> Self {
-        let layers = vec![VideoLayer::new(VideoQuality::High, width, height)];
-        Self { codec, layers, is_simulcast: false }
-    }
-
-    /// At most so many bits a second, in the one size.
-    pub fn with_bitrate(mut self, bits_per_second: u32) -> Self {
-        if let ([layer], false) = (&mut self.layers[..], self.is_simulcast) {
-            layer.bitrate = bits_per_second;
-        }
-        self
-    }
-
-    /// The same pictures in these sizes too or instead, each encoded for itself: an encoder for each, from the smallest on.
-    /// Of two layers of the same quality the last counts; none at all changes nothing.
-    pub fn with_simulcast_layers(mut self, layers: impl IntoIterator<Item = VideoLayer>) -> Self {
-        let mut by_quality = [None; 3];
-        for layer in layers {
-            by_quality[layer.quality.index()] = Some(layer);
-        }
-        if by_quality.iter().any(Option::is_some) {
-            self.layers = by_quality.into_iter().flatten().collect();
-            self.is_simulcast = true;
-        }
-        self
-    }
-
-    /// The sizes that LiveKit's clients choose: a quarter, half and all of the width from 960 pixels on, half and all from
-    /// 480 on, and no simulcast below that. With two sizes they are [`Low`](VideoQuality::Low) and
-    /// [`Medium`](VideoQuality::Medium).
-    pub fn with_simulcast(self) -> Self {
-        let Some(full) = self.layers.iter().max_by_key(|layer| layer.quality).copied() else { return self };
-        let divisors: &[u32] = match full.width.max(full.height) {
-            960.. => &[4, 2, 1],
-            480.. => &[2, 1],
-            _ => return self,
-        };
-        let even = |size: u32, divisor: u32| if divisor == 1 { size } else { (size / divisor).next_multiple_of(2) };
-        let layers = VideoQuality::ALL.into_iter().zip(divisors).map(|(quality, divisor)| {
-            let bitrate = full.bitrate / (divisor * divisor);
-            VideoLayer { quality, width: even(full.width, *divisor), height: even(full.height, *divisor), bitrate }
-        });
-        self.with_simulcast_layers(layers)
-    }
-
-    /// The codec.
-    pub fn codec(&self) -> VideoCodec {
-        self.codec
-    }
-
-    /// The sizes, from the smallest on.
-    pub fn layers(&self) -> &[VideoLayer] {
-        &self.layers
-    }
-
-    /// Whether frames say which layer they are of.
-    pub fn is_simulcast(&self) -> bool {
-        self.is_simulcast
-    }
-}
+use super::source_options::VideoSourceOptions;
 
 /// A track's pictures, as an encoder of the application makes them. A cheap handle of what is to be published.
 ///
 /// Nothing is encoded here. Who captures sends what encoders make, begins each layer with a key frame, makes another when
 /// [`keyframe_requests`](Self::keyframe_requests) says so, and may spare what
 /// [`subscribed_qualities`](Self::subscribed_qualities) says that nobody wants.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use roomkey_room::{Captured, EncodedVideoFrame, VideoCodec, VideoQuality, VideoSource, VideoSourceOptions};
+///
+/// let source = VideoSource::new(VideoSourceOptions::new(VideoCodec::Vp8, 1_280, 720).with_simulcast());
+/// let names: Vec<_> = source.options().layers().iter().map(|layer| layer.quality.rid()).collect();
+/// assert_eq!(names, ["q", "h", "f"]);
+///
+/// // An encoder's key frame of the smallest size, as far as its header.
+/// let data = [0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00];
+/// let frame = EncodedVideoFrame::new(VideoCodec::Vp8, Duration::ZERO, &data[..]).with_layer(VideoQuality::Low);
+/// assert_eq!((frame.is_keyframe, frame.dimensions), (true, Some((320, 180))));
+/// assert_eq!(source.capture_frame(&frame), Ok(Captured::NotConnected), "it is not published");
+/// ```
 #[derive(Clone)]
 pub struct VideoSource {
     shared: Arc<Shared>,
@@ -102,11 +47,11 @@ pub struct VideoSource {
 impl VideoSource {
     /// A source that nobody has published.
     pub fn new(options: VideoSourceOptions) -> Self {
-        let layer_name = |layer: &VideoLayer| options.is_simulcast.then_some(layer.quality);
+        let layer_name = |layer: &VideoLayer| options.is_simulcast().then_some(layer.quality);
         let packetizers =
-            options.layers.iter().map(|layer| Packetizer::new(options.codec, layer_name(layer), fastrand::u16(..)));
+            options.layers().iter().map(|layer| Packetizer::new(options.codec(), layer_name(layer), fastrand::u16(..)));
         let packetizers = Mutex::new(packetizers.collect());
-        let state = Mutex::new(State::new(options.layers.len()));
+        let state = Mutex::new(State::new(options.layers().len()));
         let shared = Shared {
             options,
             timestamp_offset: fastrand::u32(..),
@@ -131,7 +76,7 @@ impl VideoSource {
     /// The frame is not what the source was made for, or nothing that packets could carry.
     pub fn capture_frame(&self, frame: &EncodedVideoFrame) -> Result<Captured, CaptureError> {
         let shared = &*self.shared;
-        if frame.codec != shared.options.codec {
+        if frame.codec != shared.options.codec() {
             return Err(CaptureError::WrongCodec(frame.codec));
         }
         let index = shared.layer_index(frame.layer).ok_or(CaptureError::UnknownLayer(frame.layer))?;
@@ -320,15 +265,15 @@ impl Shared {
     }
 
     pub(super) fn layer_index(&self, layer: Option<VideoQuality>) -> Option<usize> {
-        if !self.options.is_simulcast {
+        if !self.options.is_simulcast() {
             return matches!(layer, None | Some(VideoQuality::High)).then_some(0);
         }
-        self.options.layers.iter().position(|known| Some(known.quality) == layer)
+        self.options.layers().iter().position(|known| Some(known.quality) == layer)
     }
 
     pub(super) fn wants(&self, index: usize, subscribed: SubscribedQualities) -> bool {
-        if self.options.is_simulcast {
-            subscribed.contains(self.options.layers[index].quality)
+        if self.options.is_simulcast() {
+            subscribed.contains(self.options.layers()[index].quality)
         } else {
             subscribed.any()
         }
@@ -336,7 +281,7 @@ impl Shared {
 
     pub(super) fn request_keyframe(&self, index: usize) {
         self.state().stats.keyframe_requests += 1;
-        let quality = self.options.layers[index].quality;
+        let quality = self.options.layers()[index].quality;
         self.requests.send_modify(|counts| counts[quality.index()] += 1);
     }
 
@@ -346,10 +291,15 @@ impl Shared {
 
     pub(super) fn set_subscribed(&self, subscribed: SubscribedQualities) {
         let before = self.subscribed.send_replace(subscribed);
-        for index in 0..self.options.layers.len() {
+        for index in 0..self.options.layers().len() {
             if self.wants(index, subscribed) && !self.wants(index, before) {
-                self.state().needs_keyframe[index] = true;
-                self.request_keyframe(index);
+                let mut state = self.state();
+                state.needs_keyframe[index] = true;
+                let is_active = state.is_active;
+                drop(state);
+                if is_active {
+                    self.request_keyframe(index);
+                }
             }
         }
     }

@@ -83,6 +83,7 @@ impl Stream for VideoStream {
     type Item = EncodedVideoFrame;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<EncodedVideoFrame>> {
+        let waker = context.waker().clone();
         let mut state = self.shared.state();
         if let Some(frame) = state.pop() {
             return Poll::Ready(Some(frame));
@@ -90,7 +91,7 @@ impl Stream for VideoStream {
         if state.is_closed {
             return Poll::Ready(None);
         }
-        let replaced = state.consumer.replace(context.waker().clone());
+        let replaced = state.consumer.replace(waker);
         drop(state);
         drop(replaced);
         Poll::Pending
@@ -220,7 +221,7 @@ impl VideoInlet {
         let mut state = self.shared.state();
         let queued_before = state.queue.len();
         while let Some(frame) = self.assembler.poll_frame() {
-            needs_keyframe |= state.push(frame, self.shared.most_frames);
+            needs_keyframe |= !state.is_abandoned && state.push(frame, self.shared.most_frames);
         }
         state.count(&self.assembler);
         let waker = if state.queue.len() > queued_before { state.consumer.take() } else { None };

@@ -89,7 +89,7 @@ fn scalability_structure(dimensions: Option<(u32, u32)>) -> Vec<u8> {
 
 /// Whether the packet begins a key frame.
 pub(super) fn begins_keyframe(payload: &[u8]) -> bool {
-    Descriptor::parse(payload).is_some_and(|(descriptor, data)| descriptor.begins_keyframe() && !data.is_empty())
+    Descriptor::parse(payload).is_some_and(|(descriptor, data)| descriptor.begins_picture() && facts(data).is_keyframe)
 }
 
 /// A picture may have several spatial layers: their frames come one after the other, as in a superframe without an index.
@@ -103,7 +103,8 @@ pub(super) fn depacketize<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Resul
         }
         is_within = !descriptor.is_end;
         if index == 0 {
-            frame.is_keyframe = descriptor.begins_keyframe();
+            // Not all senders say in the descriptor that a frame needs another one; the frame itself does.
+            frame.is_keyframe = descriptor.begins_picture() && facts(data).is_keyframe;
             frame.temporal_layer = descriptor.temporal_layer;
         }
         frame.data.extend_from_slice(data);
@@ -118,27 +119,20 @@ pub(super) fn depacketize<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Resul
 struct Descriptor {
     is_start: bool,
     is_end: bool,
-    is_predicted: bool,
     spatial_layer: u8,
     temporal_layer: Option<TemporalLayer>,
 }
 
 impl Descriptor {
-    fn begins_keyframe(&self) -> bool {
-        self.is_start && !self.is_predicted && self.spatial_layer == 0
+    fn begins_picture(&self) -> bool {
+        self.is_start && self.spatial_layer == 0
     }
 
     /// With what comes after it.
     fn parse(payload: &[u8]) -> Option<(Self, &[u8])> {
         let (&first, mut rest) = payload.split_first()?;
         let has = |bit: u8| first & bit != 0;
-        let mut descriptor = Self {
-            is_start: has(0x08),
-            is_end: has(0x04),
-            is_predicted: has(0x40),
-            spatial_layer: 0,
-            temporal_layer: None,
-        };
+        let mut descriptor = Self { is_start: has(0x08), is_end: has(0x04), spatial_layer: 0, temporal_layer: None };
         let is_flexible = has(0x10);
         if has(0x80) {
             let is_long = rest.first()? & 0x80 != 0;
@@ -216,7 +210,7 @@ mod tests {
             &[0x0e, 0x38, 0, 1, 0, 1, 0, 2, 0, 2, 2, 0x00, 0x08, 1, 2],
         ] {
             let payload = [descriptor, &keyframe(20)].concat();
-            assert_eq!(begins_keyframe(&payload), descriptor[0] & 0x40 == 0, "{descriptor:x?}");
+            assert!(begins_keyframe(&payload), "{descriptor:x?}");
             assert_eq!(depacketize([&payload[..]].into_iter()).unwrap().data, keyframe(20), "{descriptor:x?}");
             for length in 0..descriptor.len() {
                 assert!(depacketize([&payload[..length]].into_iter()).is_err(), "{descriptor:x?} cut to {length}");
@@ -226,9 +220,10 @@ mod tests {
 
     #[test]
     fn the_spatial_layers_of_a_picture_are_one_frame() {
-        let payloads: [&[u8]; 3] = [&[0x28, 0x00, 1, 10], &[0x24, 0x00, 1, 11], &[0x2c, 0x03, 1, 12]];
+        let first = [&[0x28, 0x00, 1][..], &keyframe(9)].concat();
+        let payloads = [&first[..], &[0x24, 0x00, 1, 11], &[0x2c, 0x03, 1, 12]];
         let frame = depacketize(payloads.into_iter()).unwrap();
-        assert_eq!((&frame.data[..], frame.is_keyframe), (&[10, 11, 12][..], true));
+        assert_eq!((&frame.data[9..], frame.is_keyframe), (&[11, 12][..], true));
         assert!(!begins_keyframe(payloads[2]), "a key frame begins with its lowest layer");
         assert_eq!(depacketize(payloads[..1].iter().copied()), Err(MalformedVideo::BrokenFragment));
         assert_eq!(depacketize(payloads[1..].iter().copied()), Err(MalformedVideo::WrongStart));

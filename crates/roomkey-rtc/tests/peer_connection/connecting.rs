@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roomkey_rtc::{ChannelConfig, Config, Event, IceState, MediaKind, Msid};
+use roomkey_rtc::{ChannelConfig, Config, Event, IceState, MediaKind, Msid, PeerConnection};
 
 use crate::support::{CLIENT, Link, Pair, SERVER};
 
@@ -88,6 +88,22 @@ fn a_check_is_accepted_by_the_connection_that_it_names_and_by_no_other() {
     assert!(!pair.connection(SERVER).accepts(source, destination, b"?"));
     let name = pair.connection(SERVER).local_ufrag().as_bytes().to_vec();
     assert!(check.windows(name.len()).any(|window| window == name));
+}
+
+#[test]
+fn a_check_for_another_connection_is_not_accepted_from_the_address_that_this_one_sends_to() {
+    let (mut pair, other) = (Pair::with_channels(4, Link::fast()), Pair::with_channels(5, Link::fast()));
+    let of_client = |pair: &Pair, is_check: bool| {
+        let datagrams = &pair.sides[CLIENT].datagrams;
+        datagrams.iter().find(|it| PeerConnection::is_connectivity_check(it) == is_check).unwrap().clone()
+    };
+    // The client has vanished, and the other one got its address.
+    let (source, destination) = (pair.sides[CLIENT].address, pair.sides[SERVER].address);
+    let (own, foreign) = (of_client(&pair, true), of_client(&other, true));
+    let connection = pair.connection(SERVER);
+    assert!(connection.accepts(source, destination, &own));
+    assert!(!connection.accepts(source, destination, &foreign));
+    assert!(connection.accepts(source, destination, &of_client(&other, false)), "nothing in it says whose it is");
 }
 
 #[test]

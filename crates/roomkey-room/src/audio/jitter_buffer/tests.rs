@@ -1,6 +1,6 @@
-use super::super::clock;
 use super::super::red::RedEncoder;
 use super::*;
+use crate::clock;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -236,6 +236,20 @@ fn after_a_pause_speech_goes_on_where_the_timestamps_say() {
         assert!((1_020 + pause..=1_040 + pause).contains(&at), "{at} after {pause}");
         assert_eq!(made_up(&played), 10);
         assert_eq!(played.iter().filter(|(_, played)| *played == Played::End).count(), 2);
+    }
+}
+
+#[test]
+fn clocks_that_run_at_different_speeds_add_no_delay() {
+    // A sender whose second is 0.3 ms shorter or longer, for ten minutes: as bad as sound cards get.
+    for (speed, lost) in [(0.999_7, 15), (1.000_3, 15)] {
+        let packets = (0..30_000).map(|n| ((f64::from(n) * 20.0 * speed) as u32, opus(n))).collect();
+        let mut buffer = buffer();
+        let played = run(&mut buffer, clock::now(), packets);
+        let frames = frames(&played);
+        assert!(frames.len() >= 30_000 - lost, "{} at {speed}", frames.len());
+        assert!(made_up(&played) <= 20, "{} at {speed}", made_up(&played));
+        assert!((10 * MS..=60 * MS).contains(&buffer.stats().delay), "{:?} at {speed}", buffer.stats());
     }
 }
 

@@ -169,7 +169,7 @@ async fn a_processor_gets_all_that_is_played() {
 async fn packets_of_random_bytes_are_played_as_something_or_nothing() {
     let mut rng = fastrand::Rng::with_seed(23);
     let (mut stream, inlet) = AudioStream::new(&AudioStreamOptions::new().with_format(16_000, 2).unwrap());
-    for n in 0..3_000 {
+    for n in 0..1_000 {
         let payload: Vec<_> = (0..rng.usize(..100)).map(|_| rng.u8(..)).collect();
         let format = if rng.bool() { PayloadFormat::Red } else { PayloadFormat::Opus };
         inlet.push(
@@ -178,5 +178,5 @@ async fn packets_of_random_bytes_are_played_as_something_or_nothing() {
         );
         let _ = tokio::time::timeout(ms(20), stream.next()).await;
     }
-    assert!(stream.stats().malformed > 100);
+    assert!(stream.stats().malformed > 30);
 }

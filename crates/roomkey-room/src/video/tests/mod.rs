@@ -1,5 +1,6 @@
 //! The module as a whole: frames to packets, a network of any manners, and back.
 
+mod connection;
 mod files;
 mod garbage;
 mod loss;

@@ -11,7 +11,8 @@ use crate::video::assembler::FrameAssembler;
 use crate::video::frame::VideoCodec;
 use crate::video::layer::{SubscribedQualities, VideoLayer, VideoQuality};
 use crate::video::malformed::MalformedVideo;
-use crate::video::source::{CaptureError, Captured, KeyframeRequests, VideoSource, VideoSourceOptions};
+use crate::video::source::{CaptureError, Captured, KeyframeRequests, VideoSource};
+use crate::video::source_options::VideoSourceOptions;
 use crate::video::{EncodedVideoFrame, TemporalLayer};
 
 fn requested(requests: &mut KeyframeRequests) -> Vec<VideoQuality> {
@@ -144,7 +145,10 @@ fn what_nobody_wants_is_not_sent_and_begins_again_with_a_key_frame() {
     outlet.set_subscribed(SubscribedQualities::ALL);
     assert_eq!(requested(&mut requests), [VideoQuality::High]);
     assert_eq!(capture(VideoQuality::High, false), Captured::AwaitingKeyframe);
-    drop((outlet, source));
+    outlet.set_subscribed(SubscribedQualities::NONE);
+    drop(outlet);
+    assert_eq!(requested(&mut requests), [], "nor when it is published no more");
+    drop(source);
     assert_eq!(requests.next().now_or_never(), Some(None), "it ends with the source");
 }
 

@@ -1,0 +1,14 @@
+//! The core against the dev server's, over a simulated network.
+
+mod address;
+mod client;
+mod hostile;
+mod joining;
+mod loss;
+mod outage;
+mod path;
+mod restart;
+mod streams;
+mod tcp;
+mod websocket;
+mod world;

@@ -1,0 +1,79 @@
+//! Streams go on when their sender joins anew, and none comes twice.
+
+use std::time::Duration;
+
+use livekit_protocol as proto;
+use proto::data_packet::Value;
+use proto::data_stream::header::ContentHeader;
+use proto::leave_request::Action;
+use proto::signal_response::Message;
+
+use super::world::{MODES, World};
+use crate::connection_state::ConnectionState::{Connected, Restarting};
+
+fn send(world: &mut World, client: usize, value: Value) {
+    let packet = proto::DataPacket { value: Some(value), ..Default::default() };
+    let now = world.now;
+    world.clients[client].core.send_packet(packet, true, now).unwrap();
+    world.settle();
+}
+
+fn header(id: &str, inline: Option<&[u8]>) -> Value {
+    Value::StreamHeader(proto::data_stream::Header {
+        stream_id: id.to_owned(),
+        topic: "numbers".to_owned(),
+        content_header: Some(ContentHeader::ByteHeader(proto::data_stream::ByteHeader::default())),
+        inline_content: inline.map(<[u8]>::to_vec),
+        ..Default::default()
+    })
+}
+
+fn chunk(id: &str, index: u64) -> Value {
+    let content = index.to_be_bytes().to_vec();
+    let stream_id = id.to_owned();
+    Value::StreamChunk(proto::data_stream::Chunk { stream_id, chunk_index: index, content, ..Default::default() })
+}
+
+fn trailer(id: &str) -> Value {
+    Value::StreamTrailer(proto::data_stream::Trailer { stream_id: id.to_owned(), ..Default::default() })
+}
+
+#[test]
+fn streams_go_on_over_a_join_anew_of_their_sender() {
+    for mode in MODES {
+        for seed in 0..2 {
+            let mut world = World::with_clients(mode, seed, ["alice", "bob"]);
+            send(&mut world, 0, header("long", None));
+            for index in 0..120 {
+                // Short ones, on their way when the stay ends.
+                let id = format!("short {index}");
+                send(&mut world, 0, header(&id, None));
+                send(&mut world, 0, chunk(&id, 0));
+                send(&mut world, 0, trailer(&id));
+                send(&mut world, 0, header(&format!("inline {index}"), Some(b"all of it")));
+                send(&mut world, 0, chunk("long", index));
+                if index % 50 == 49 {
+                    let leave = proto::LeaveRequest { action: Action::Reconnect.into(), ..Default::default() };
+                    world.inject(0, Message::Leave(leave));
+                }
+                world.run(Duration::from_millis(15));
+            }
+            send(&mut world, 0, trailer("long"));
+            world.run(Duration::from_secs(3));
+            assert_eq!(world.clients[0].states(), [Restarting, Connected, Restarting, Connected]);
+            let mut streams = world.clients[1].read_streams();
+            let (long, rest): (Vec<_>, Vec<_>) = streams.drain(..).partition(|(id, _)| id == "long");
+            let expected: Vec<u8> = (0..120u64).flat_map(u64::to_be_bytes).collect();
+            assert!(
+                long.len() == 1 && long[0].1.as_ref().is_ok_and(|bytes| *bytes == expected),
+                "seed {seed} {mode:?}"
+            );
+            assert!(rest.iter().all(|(_, outcome)| outcome.is_ok()), "seed {seed} {mode:?}: {rest:?}");
+            let mut ids: Vec<_> = rest.into_iter().map(|(id, _)| id).collect();
+            assert_eq!(ids.len(), 240, "seed {seed} {mode:?}");
+            ids.sort();
+            ids.dedup();
+            assert_eq!(ids.len(), 240, "each comes once");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What can go wrong.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use roomkey_room::{ConnectError, PublishError, SendStreamError};
+use roomkey_source::FetchError;
+
+use crate::agent_state::AgentFailure;
+
+/// Why a session did not start.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum StartError {
+    /// It has been started already, and has not ended.
+    AlreadyStarted,
+    /// It was ended, or the start given up, before it was done.
+    Cancelled,
+    /// There is no token.
+    Token(FetchError),
+    /// The server does not accept the token, nor a new one where the first was an older one.
+    NotAllowed,
+    /// The room was not joined.
+    Connect(ConnectError),
+    /// Token and room were not there within the [time for it](crate::StartOptions::with_timeout).
+    Timeout,
+    /// The room ended before the agent was ready.
+    Ended,
+    /// The start was to [wait for the agent](crate::Ready::Agent), which was given up. The room stays: an agent that comes
+    /// later is welcome.
+    Agent(AgentFailure),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyStarted => f.write_str("the session has been started already"),
+            Self::Cancelled => f.write_str("the session was ended while it was starting"),
+            Self::Token(_) => f.write_str("there is no token"),
+            Self::NotAllowed => f.write_str("the server does not accept the token"),
+            Self::Connect(_) => f.write_str("the room was not joined"),
+            Self::Timeout => f.write_str("the session did not start in time"),
+            Self::Ended => f.write_str("the room ended while the agent was waited for"),
+            Self::Agent(_) => f.write_str("the agent did not become ready"),
+        }
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Token(error) => Some(error),
+            Self::Connect(error) => Some(error),
+            Self::Agent(failure) => Some(failure),
+            Self::AlreadyStarted | Self::Cancelled | Self::NotAllowed | Self::Timeout | Self::Ended => None,
+        }
+    }
+}
+
+/// Why there is no agent to work with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// It is given up.
+    Failed(AgentFailure),
+    /// The session is not started, or it ended.
+    Ended,
+}
+
+impl fmt::Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failure) => failure.fmt(f),
+            Self::Ended => f.write_str("the session has no room"),
+        }
+    }
+}
+
+impl Error for AgentError {}
+
+/// What went wrong last in a session, for showing to its user until it is
+/// [dismissed](crate::Session::dismiss_error) or the session is started again.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// There is no token.
+    Token(FetchError),
+    /// The room was not joined.
+    Connect(ConnectError),
+    /// The session did not start in time.
+    Timeout,
+    /// A track was not published. The session goes on without it.
+    Media(PublishError),
+    /// A message was not sent.
+    Send(Arc<SendError>),
+    /// A message was not received whole.
+    Receive(ReceiveError),
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Token(_) => "there is no token",
+            Self::Connect(_) => "the room was not joined",
+            Self::Timeout => "the session did not start in time",
+            Self::Media(_) => "a track was not published",
+            Self::Send(_) => "a message was not sent",
+            Self::Receive(_) => "a message was not received whole",
+        })
+    }
+}
+
+impl Error for SessionError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Token(error) => Some(error),
+            Self::Connect(error) => Some(error),
+            Self::Media(error) => Some(error),
+            Self::Send(error) => Some(error),
+            Self::Receive(error) => Some(error),
+            Self::Timeout => None,
+        }
+    }
+}
+
+/// Why a message was not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The session is not started.
+    NotStarted,
+    /// The session ended first.
+    Cancelled,
+    /// Too many messages wait already.
+    QueueFull,
+    /// The text or a file is too large, in bytes.
+    TooLarge {
+        /// The most.
+        limit: usize,
+    },
+    /// No agent came that it could be sent to.
+    NoAgent,
+    /// The room did not send it.
+    Room(SendStreamError),
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotStarted => f.write_str("the session is not started"),
+            Self::Cancelled => f.write_str("the session ended before the message was sent"),
+            Self::QueueFull => f.write_str("too many messages wait to be sent"),
+            Self::TooLarge { limit } => write!(f, "the message is larger than {limit} bytes"),
+            Self::NoAgent => f.write_str("no agent came that the message could be sent to"),
+            Self::Room(_) => f.write_str("the room did not send the message"),
+        }
+    }
+}
+
+impl Error for SendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Room(error) => Some(error),
+            Self::NotStarted | Self::Cancelled | Self::QueueFull | Self::TooLarge { .. } | Self::NoAgent => None,
+        }
+    }
+}
+
+/// Why a message was not received whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// Its text is not UTF-8.
+    InvalidText,
+    /// It is longer than what is kept of a message.
+    TooLong,
+    /// Too many messages were under way at once; the oldest was given up.
+    TooMany,
+    /// Its stream broke off, why.
+    Stream(Arc<str>),
+}
+
+impl fmt::Display for ReceiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidText => f.write_str("the text is not UTF-8"),
+            Self::TooLong => f.write_str("the text is too long"),
+            Self::TooMany => f.write_str("too many messages were under way at once"),
+            Self::Stream(why) => write!(f, "the stream broke off: {why}"),
+        }
+    }
+}
+
+impl Error for ReceiveError {}

@@ -1,0 +1,49 @@
+//! Whether the session is there.
+
+use roomkey_room::DisconnectReason;
+
+/// How far a session is in joining, holding or leaving a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[doc(alias = "ConnectionState")]
+#[expect(clippy::exhaustive_enums, reason = "an application shows each of them")]
+pub enum SessionState {
+    /// There is no room. Why the last one ended; `None` before the first.
+    Disconnected(Option<EndReason>),
+    /// A token is fetched or the room is joined, at first or [anew](crate::RestartPolicy).
+    Connecting,
+    /// The room is there.
+    Connected,
+    /// The connection broke and is taken up again: participants and tracks stay.
+    Resuming,
+    /// The room is joined anew with the same token: the others are new participants afterwards.
+    Restarting,
+}
+
+impl SessionState {
+    /// Whether there is a room, be it one that is reconnecting.
+    pub fn is_connected(self) -> bool {
+        matches!(self, Self::Connected | Self::Resuming | Self::Restarting)
+    }
+
+    /// Whether the room is there and its connection is being mended.
+    pub fn is_reconnecting(self) -> bool {
+        matches!(self, Self::Resuming | Self::Restarting)
+    }
+
+    /// Whether there is no room, and none is being joined.
+    pub fn is_disconnected(self) -> bool {
+        matches!(self, Self::Disconnected(_))
+    }
+}
+
+/// Why a session has no room any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The application ended it, or gave its start up.
+    ClientInitiated,
+    /// The start failed; what it returned says how.
+    StartFailed,
+    /// The room ended, and the session did not join another.
+    Room(DisconnectReason),
+}
