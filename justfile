@@ -33,12 +33,21 @@ interop-build:
     cargo build --quiet --workspace --all-features --bins
 
 # Benchmarks, each beside a peer in the same run; prints the ratios. docs/benchmarks.md has what we saw.
-bench *ARGS:
+bench *ARGS: release
     cargo bench -p roomkey --all-features --bench token --bench source -- {{ARGS}}
+    tests/interop/setup
+    target/release/client measure --roomkey target/release/roomkey --python target/interop/python/bin/python
+
+# Our client beside Python's against any server: `just client --url ws://127.0.0.1:7880 --key devkey --secret secret`.
+client *ARGS: release
+    tests/interop/setup
+    target/release/client measure --python target/interop/python/bin/python {{ARGS}}
 
 # Joins, leaves, lost and cut connections for a while; says if data came twice, not at all or out of order, or memory grew.
+# Then sessions that start, talk, break off and end for as long; says if tasks, sockets or memory are left.
 soak MINUTES="10" SEED="1": release
     target/release/load soak --roomkey target/release/roomkey --minutes {{MINUTES}} --seed {{SEED}}
+    target/release/client soak --roomkey target/release/roomkey --minutes {{MINUTES}} --seed {{SEED}}
 
 # Audio forwarded, joins and idle rooms of roomkey dev, in numbers; `--url URL --pid PID` puts another server beside it.
 load *ARGS: release
@@ -68,6 +77,10 @@ matrix:
     cargo check -p roomkey --no-default-features --features token
     cargo check -p roomkey --no-default-features --features source
     cargo clippy -p roomkey-source --no-default-features --all-targets -- -D warnings
+    cargo check -p roomkey --no-default-features --features room
+    cargo check -p roomkey --no-default-features --features session
+    cargo check -p roomkey --no-default-features --features sonora
+    cargo check -p roomkey --no-default-features --features vp8-keyframes
     cargo check -p roomkey --no-default-features --features minter
     cargo check -p roomkey --no-default-features --features blocking
     cargo check -p roomkey --no-default-features --features metrics

@@ -173,7 +173,7 @@ impl Client {
             Happened::ParticipantDisconnected(who, _) => format!("disconnected {}", who.identity),
             Happened::TrackSubscribed(who, _) => format!("subscribed to {}", who.identity),
             Happened::TrackUnsubscribed(who, _) => format!("unsubscribed from {}", who.identity),
-            Happened::LocalTrackPublished(_) => "published".to_owned(),
+            Happened::LocalTrackPublished(..) => "published".to_owned(),
             Happened::LocalTrackRepublished(..) => "republished".to_owned(),
             Happened::LocalTrackUnpublished(..) => "unpublished".to_owned(),
             _ => return,
