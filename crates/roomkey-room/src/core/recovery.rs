@@ -316,7 +316,9 @@ mod tests {
         let mut leave = proto::LeaveRequest::default();
         leave.set_reason(proto::DisconnectReason::DuplicateIdentity);
         leave.set_action(proto::leave_request::Action::Disconnect);
-        receive(&mut core, Response::Leave(leave), now + CLOSE_REASON_WAIT / 2);
+        let later = now + CLOSE_REASON_WAIT / 2;
+        core.handle_timeout(later);
+        receive(&mut core, Response::Leave(leave), later);
         let over = ConnectionState::Disconnected(DisconnectReason::DuplicateIdentity);
         let is_over =
             |effect: &Effect| matches!(effect, Effect::Happened(Happened::StateChanged(state)) if *state == over);
