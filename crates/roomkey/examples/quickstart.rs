@@ -10,7 +10,7 @@
 mod local;
 mod tone;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use local::Local;
 use roomkey::session::{MessageKind, Microphone, Ready, Session, StartOptions, TrackFilter};
@@ -84,8 +84,9 @@ async fn main() -> Result<(), BoxError> {
     let publication = room.local_participant().publish_track(track, TrackPublishOptions::new()).await?;
     // An application's encoder gives these; this is the first of them.
     let _ = camera.capture_frame(&EncodedVideoFrame::new(room::VideoCodec::Vp8, Duration::ZERO, &b"\x10"[..]));
-    let cameras = session.tracks(TrackFilter::source(TrackSource::Camera));
-    for camera in cameras.borrow().iter() {
+    let mut cameras = session.tracks(TrackFilter::source(TrackSource::Camera));
+    let cameras = timeout(PATIENCE, cameras.wait_for(|list| !list.is_empty())).await??.clone();
+    for camera in cameras.iter() {
         println!("camera           {} of {}", camera.id(), camera.participant.identity);
     }
     publication.unpublish();
@@ -108,7 +109,7 @@ struct Heard {
 async fn echo(session: &Session, microphone: &AudioSource) -> Result<Heard, BoxError> {
     let mut agent = session.agent();
     let mut tone = Tone::new(440.0);
-    let begun = tokio::time::Instant::now();
+    let begun = now();
     let heard = async {
         // The agent publishes its sound once it hears some.
         let track = loop {
@@ -135,6 +136,11 @@ async fn echo(session: &Session, microphone: &AudioSource) -> Result<Heard, BoxE
         Ok::<_, BoxError>(Heard { after: begun.elapsed(), frequency: tone::frequency(&loud, 48_000) })
     };
     timeout(PATIENCE, heard).await.map_err(|_| "the tone did not come back")?
+}
+
+#[expect(clippy::disallowed_methods, reason = "the example's own shell")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn milliseconds(time: Option<Duration>) -> String {
