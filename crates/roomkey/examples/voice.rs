@@ -2,6 +2,7 @@
 //!
 //! `cargo run --example voice` runs against a dev server that it starts itself, whose agent echoes; `--token-endpoint URL`
 //! against any other. `--in FILE.wav` is what is said, 16-bit PCM, three tones by default; `--out FILE.wav` is what is heard.
+//! Figures are worth something with `--release`: a codec without optimizations takes its time.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -11,7 +12,6 @@ mod wav;
 use std::f64::consts::TAU;
 use std::fs;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -23,6 +23,8 @@ use wav::Wav;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const FRAME: Duration = Duration::from_millis(20);
+/// What comes back later than this is the echo of something else.
+const LONGEST: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -47,7 +49,7 @@ async fn main() -> Result<(), BoxError> {
         timeout(PATIENCE, until_echoed(&microphone, &track)).await.map_err(|_| "the hum did not come back")??;
     }
     let quiet = if local.is_own() { Duration::from_secs(1) } else { Duration::from_secs(5) };
-    let Heard { samples, said, came, ended } = converse(&microphone, &spoken, &track, quiet).await?;
+    let Heard { samples, said, came, ended } = converse(&microphone, spoken, &track, quiet).await?;
 
     let heard = Wav { samples, sample_rate: 48_000, channels: 1 };
     fs::write(&out, heard.write())?;
@@ -58,15 +60,15 @@ async fn main() -> Result<(), BoxError> {
         out.display()
     );
     if local.is_own() {
-        if said.is_empty() || said.len() != came.len() {
-            return Err(format!("{} sounds were said, and {} came back", said.len(), came.len()).into());
-        }
-        let mut latencies: Vec<_> = said.iter().zip(&came).map(|(said, came)| *came - *said).collect();
+        let echo = |said: &Instant| came.iter().find(|came| *came > said).map(|came| *came - *said);
+        let mut latencies: Vec<_> = said.iter().filter_map(echo).filter(|latency| *latency < LONGEST).collect();
         latencies.sort();
+        let middle = latencies.get(latencies.len() / 2).ok_or("nothing of what was said came back")?;
         println!(
-            "mouth to ear     {} ms in the middle, {} ms at most",
-            latencies[latencies.len() / 2].as_millis(),
-            latencies[latencies.len() - 1].as_millis()
+            "mouth to ear     {} ms in the middle of {} sounds out of {}",
+            middle.as_millis(),
+            latencies.len(),
+            said.len()
         );
     } else {
         let answer = came.iter().find(|came| **came > ended).ok_or("the agent said nothing")?;
@@ -115,13 +117,14 @@ struct Heard {
 /// Says the sound, and listens until it has been quiet for a while.
 async fn converse(
     microphone: &AudioSource,
-    spoken: &Wav,
+    spoken: Wav,
     track: &RemoteTrack,
     quiet: Duration,
 ) -> Result<Heard, BoxError> {
     // A second of the file is a second, also where nothing is sent.
     let mut stream = track.audio_stream(&AudioStreamOptions::new().with_continuous(true));
-    let mut saying = pin!(say(microphone, spoken));
+    // Encoding and decoding happen where they are awaited: each in a task of its own.
+    let mut saying = tokio::spawn(say(microphone.clone(), spoken));
     let mut said = None;
     let (mut samples, mut came, mut last) = (Vec::new(), Onsets::new(), now());
     loop {
@@ -135,7 +138,7 @@ async fn converse(
             }
             result = &mut saying, if said.is_none() => {
                 last = now();
-                said = Some((result?, last));
+                said = Some((result??, last));
             }
         }
         if let Some((said, ended)) = &said
@@ -147,7 +150,7 @@ async fn converse(
 }
 
 /// Says it as a microphone does, 20 ms after 20 ms. Gives when sounds began.
-async fn say(microphone: &AudioSource, spoken: &Wav) -> Result<Vec<Instant>, BoxError> {
+async fn say(microphone: AudioSource, spoken: Wav) -> Result<Vec<Instant>, BoxError> {
     let mut onsets = Onsets::new();
     let mut ticks = interval(FRAME);
     for samples in spoken.samples.chunks((spoken.sample_rate / 50 * spoken.channels) as usize) {
@@ -160,7 +163,7 @@ async fn say(microphone: &AudioSource, spoken: &Wav) -> Result<Vec<Instant>, Box
     Ok(onsets.times)
 }
 
-/// When sounds begin: what is loud after 100 ms of quiet.
+/// When sounds begin: what is loud after 150 ms of quiet.
 struct Onsets {
     times: Vec<Instant>,
     quiet_samples: u32,
@@ -179,7 +182,7 @@ impl Onsets {
                 self.quiet_samples = self.quiet_samples.saturating_add(1);
                 continue;
             }
-            if self.quiet_samples > frame.sample_rate() / 10 {
+            if self.quiet_samples > frame.sample_rate() * 3 / 20 {
                 self.times.push(begins + Duration::from_secs_f64(index as f64 / f64::from(frame.sample_rate())));
             }
             self.quiet_samples = 0;
