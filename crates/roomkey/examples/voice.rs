@@ -71,8 +71,13 @@ async fn main() -> Result<(), BoxError> {
             said.len()
         );
     } else {
-        let answer = came.iter().find(|came| **came > ended).ok_or("the agent said nothing")?;
-        println!("answered         {} ms after the end of what was said", (*answer - ended).as_millis());
+        match came.iter().find(|came| **came > ended) {
+            Some(answer) => {
+                println!("answered         {} ms after the end of what was said", (*answer - ended).as_millis());
+            }
+            None if came.is_empty() => return Err("the agent said nothing".into()),
+            None => println!("answered         while it was said"),
+        }
     }
     session.end().await;
     local.stop().await;
