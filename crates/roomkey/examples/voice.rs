@@ -41,7 +41,7 @@ async fn main() -> Result<(), BoxError> {
     let session = Session::of(local.token_source().bind(local.options("alice")));
     let published = Microphone::new(&microphone).pre_connect(false);
     session.start(StartOptions::new().microphone(published).wait_for(Ready::Agent)).await?;
-    println!("started          {:?}", session.agent().borrow().state);
+    println!("started          {:?}", session.agent_ready().await?.state);
 
     let track =
         timeout(PATIENCE, agents_track(&session, &microphone)).await.map_err(|_| "the agent has no voice")??;
