@@ -10,7 +10,7 @@
 mod local;
 mod tone;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use local::Local;
 use roomkey::session::{MessageKind, Microphone, Ready, Session, StartOptions, TrackFilter};
@@ -85,7 +85,7 @@ async fn main() -> Result<(), BoxError> {
     // An application's encoder gives these; this is the first of them.
     let _ = camera.capture_frame(&EncodedVideoFrame::new(room::VideoCodec::Vp8, Duration::ZERO, &b"\x10"[..]));
     let mut cameras = session.tracks(TrackFilter::source(TrackSource::Camera));
-    let cameras = timeout(PATIENCE, cameras.wait_for(|cameras| !cameras.is_empty())).await??.clone();
+    let cameras = timeout(PATIENCE, cameras.wait_for(|list| !list.is_empty())).await??.clone();
     for camera in cameras.iter() {
         println!("camera           {} of {}", camera.id(), camera.participant.identity);
     }
@@ -109,8 +109,7 @@ struct Heard {
 async fn echo(session: &Session, microphone: &AudioSource) -> Result<Heard, BoxError> {
     let mut agent = session.agent();
     let mut tone = Tone::new(440.0);
-    #[expect(clippy::disallowed_methods, reason = "an example has a clock")]
-    let begun = std::time::Instant::now();
+    let begun = now();
     let heard = async {
         // The agent publishes its sound once it hears some.
         let track = loop {
@@ -137,6 +136,11 @@ async fn echo(session: &Session, microphone: &AudioSource) -> Result<Heard, BoxE
         Ok::<_, BoxError>(Heard { after: begun.elapsed(), frequency: tone::frequency(&loud, 48_000) })
     };
     timeout(PATIENCE, heard).await.map_err(|_| "the tone did not come back")?
+}
+
+#[expect(clippy::disallowed_methods, reason = "the example's own shell")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn milliseconds(time: Option<Duration>) -> String {
