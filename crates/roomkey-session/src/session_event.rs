@@ -7,7 +7,7 @@ use crate::error::SessionError;
 use crate::message::Message;
 use crate::session_state::SessionState;
 
-/// Something that happened. Nothing is left out, however slow the reader.
+/// Something that happened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SessionEvent {

@@ -100,7 +100,9 @@ async def receive(task):
     over = asyncio.Event()
 
     def data(packet):
-        if packet.data == b"end":
+        # What is still on its way after the time is not waited for.
+        late = seen["since"] is not None and time.monotonic() - seen["since"] > task["seconds"]
+        if packet.data == b"end" or late:
             over.set()
             return
         if seen["since"] is None:

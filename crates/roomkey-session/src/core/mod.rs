@@ -172,6 +172,12 @@ pub(crate) enum Output {
     Event(SessionEvent),
 }
 
+impl Output {
+    fn is_result(&self) -> bool {
+        matches!(self, Self::StartResult(..) | Self::EndResult(_) | Self::PrepareResult(..) | Self::SendResult(..))
+    }
+}
+
 pub(crate) struct Core {
     settings: Settings,
     connection: Connection,
@@ -278,7 +284,9 @@ impl Core {
 
     /// What to do next; `None` until there is new input.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        // Results come last: whoever waits for one finds the snapshots that belong to it.
+        let next = self.outputs.iter().position(|output| !output.is_result()).unwrap_or(0);
+        self.outputs.remove(next)
     }
 
     fn start(&mut self, start: StartId, plan: StartPlan, now: Now) {

@@ -189,7 +189,9 @@ async fn receive(task: &Task) -> Result<Value, BoxError> {
     let receiving = async {
         while let Some(event) = events.next().await {
             let RoomEvent::DataReceived { payload, .. } = event else { continue };
-            if &*payload == b"end" {
+            // What is still on its way after the time is not waited for.
+            let is_late = since.is_some_and(|since: Instant| since.elapsed() > Duration::from_secs(task.seconds));
+            if &*payload == b"end" || is_late {
                 return;
             }
             if since.is_none() {
