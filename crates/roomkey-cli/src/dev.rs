@@ -9,6 +9,8 @@ use clap::{Args, ValueEnum};
 use roomkey_dev_server::{Config, DevServer, Event};
 use serde_json::json;
 
+use crate::stop;
+
 /// LiveKit's own port for signalling.
 const PORT: u16 = 7880;
 
@@ -120,7 +122,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
              \"{token}\"\n\n{source}  Ctrl-C ends it.\n"
         ))?;
     }
-    let mut stopped = std::pin::pin!(stop_requested());
+    let mut stopped = std::pin::pin!(stop::requested());
     loop {
         tokio::select! {
             () = &mut stopped => break,
@@ -144,22 +146,4 @@ fn print(line: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}")?;
     stdout.flush()
-}
-
-#[cfg(unix)]
-async fn stop_requested() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminated) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = terminated.recv() => {},
-        _ = tokio::signal::ctrl_c() => {},
-    }
-}
-
-#[cfg(not(unix))]
-async fn stop_requested() {
-    let _ = tokio::signal::ctrl_c().await;
 }
