@@ -15,6 +15,7 @@ async fn my_token_backend(
     _participant_name: Option<&str>,
     _agent_name: Option<&str>,
 ) -> Result<String, std::io::Error> {
+    tokio::task::yield_now().await;
     let (_, token) = TOKEN.get().ok_or(std::io::ErrorKind::NotConnected)?;
     Ok(token.clone())
 }
@@ -34,8 +35,7 @@ async fn page(url: &str) -> Result<String, Box<dyn std::error::Error>> {
     let source = TokenSource::custom(move |options| {
         let url = url.clone();
         async move {
-            let token =
-                my_token_backend(options.room_name(), options.participant_name(), options.agent_name()).await?;
+            let token = my_token_backend(options.room_name(), options.participant_name(), options.agent_name()).await?;
             Ok(Credentials::new(url, token))
         }
     });
