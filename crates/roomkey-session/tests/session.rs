@@ -13,6 +13,7 @@ use roomkey_room::{
 use roomkey_session::{
     AgentExpectation, AgentSelector, AgentState, AttachmentStatus, CallError, EndReason, Message, MessageKind,
     Microphone, OutgoingFile, Ready, SendPolicy, Session, SessionState, StartError, StartOptions, Status, TrackFilter,
+    TrackRef,
 };
 use roomkey_source::{BoxError, Credentials, FetchOptions, TokenSource};
 use roomkey_token::{AccessToken, RoomAgentDispatch, RoomConfiguration, Signer, VideoGrant};
@@ -191,7 +192,9 @@ async fn what_is_said_before_the_agent_is_there_reaches_it_as_a_stream() {
     });
     user.start(StartOptions::new().microphone(Microphone::new(&source))).await.unwrap();
     let mut microphones = user.tracks(TrackFilter::source(TrackSource::Microphone));
-    let track = until(&mut microphones, |tracks| !tracks.is_empty()).await[0].publication.clone().unwrap();
+    // The demo agent's may be there first; one's own stands before it.
+    let is_own = |tracks: &Arc<[TrackRef]>| tracks.first().is_some_and(|track| track.participant.is_local);
+    let track = until(&mut microphones, is_own).await[0].publication.clone().unwrap();
     assert_eq!(track.kind, TrackKind::Audio);
     assert!(track.has_preconnect_buffer);
 
