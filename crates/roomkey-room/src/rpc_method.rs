@@ -1,6 +1,6 @@
 //! Methods of this client that others can call.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -24,11 +24,17 @@ where
     Arc::new(move |invocation| run(invocation).boxed())
 }
 
+/// Calls that run at a time. A caller says itself how long it waits, so that one that gives up soon could begin any number of
+/// calls of a slow method.
+const MAX_RUNNING: usize = 256;
+
 /// The methods, and their calls that go on. All end with the room.
 #[derive(Default)]
 pub(crate) struct RpcMethods {
     methods: HashMap<String, RpcMethod>,
     running: JoinSet<(InvocationId, Result<String, RpcError>)>,
+    /// What is answered without having run.
+    refused: VecDeque<(InvocationId, Result<String, RpcError>)>,
 }
 
 impl RpcMethods {
@@ -42,6 +48,10 @@ impl RpcMethods {
 
     pub(crate) fn invoke(&mut self, id: InvocationId, invocation: RpcInvocation) {
         let method = self.methods.get(&invocation.method).cloned();
+        if self.running.len() >= MAX_RUNNING {
+            self.refused.push_back((id, Err(RpcError::of(RpcError::APPLICATION_ERROR))));
+            return;
+        }
         self.running.spawn(async move {
             let Some(method) = method else { return (id, Err(RpcError::of(RpcError::UNSUPPORTED_METHOD))) };
             // What panics is the application's, and the caller hears of it.
@@ -52,6 +62,9 @@ impl RpcMethods {
 
     /// The next answer; never ends while nothing runs. Cancelling loses none.
     pub(crate) async fn next_answer(&mut self) -> (InvocationId, Result<String, RpcError>) {
+        if let Some(refused) = self.refused.pop_front() {
+            return refused;
+        }
         loop {
             match self.running.join_next().await {
                 Some(Ok(answered)) => return answered,
@@ -59,6 +72,35 @@ impl RpcMethods {
                 Some(Err(_)) => {}
                 None => return std::future::pending().await,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_method_runs_so_many_times_at_once_and_no_more() {
+        let mut methods = RpcMethods::default();
+        methods.register("slow".to_owned(), method(|_| std::future::pending()));
+        let invocation = RpcInvocation {
+            request_id: "1".to_owned(),
+            caller_identity: "bob".into(),
+            method: "slow".to_owned(),
+            payload: String::new(),
+            response_timeout: Duration::ZERO,
+        };
+        for id in 0..MAX_RUNNING as u64 + 2 {
+            methods.invoke(InvocationId(id), invocation.clone());
+        }
+        assert_eq!(methods.running.len(), MAX_RUNNING);
+        for id in 0..2 {
+            let (refused, answer) = methods.next_answer().await;
+            assert_eq!(refused, InvocationId(MAX_RUNNING as u64 + id));
+            assert_eq!(answer.unwrap_err().code, RpcError::APPLICATION_ERROR);
         }
     }
 }

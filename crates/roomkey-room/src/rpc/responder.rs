@@ -19,7 +19,7 @@ pub(crate) struct Responder {
 
 /// One call of a method of ours; no other ever has the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct InvocationId(u64);
+pub(crate) struct InvocationId(pub(crate) u64);
 
 /// An answer that is owed.
 #[derive(Debug)]
