@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::candidate::Protocol;
 use crate::channel::ChannelId;
 use crate::media::{MediaKind, Mid, Msid, Rid};
 use crate::receiver::IncomingRtp;
@@ -16,7 +17,7 @@ use crate::sender::SenderId;
     reason = "a driver has to handle each, and a new one would break its contract anyway"
 )]
 pub enum Output {
-    /// Send this datagram.
+    /// Send this packet.
     Transmit(Transmit),
     /// Something happened.
     Event(Event),
@@ -24,11 +25,13 @@ pub enum Output {
     Timeout(Instant),
 }
 
-/// A datagram on its way out.
+/// A packet on its way out: a datagram, or a [frame](crate::framing) of a TCP connection.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transmit {
-    /// The local address to send it from.
+    /// What carries it.
+    pub protocol: Protocol,
+    /// The local address to send it from: that of a socket, or the one that a relay lends.
     pub source: SocketAddr,
     /// Where it goes.
     pub destination: SocketAddr,
@@ -38,7 +41,8 @@ pub struct Transmit {
 
 impl fmt::Debug for Transmit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Transmit({} -> {}, {} bytes)", self.source, self.destination, self.payload.len())
+        let Self { protocol, source, destination, payload } = self;
+        write!(f, "Transmit({protocol} {source} -> {destination}, {} bytes)", payload.len())
     }
 }
 

@@ -72,14 +72,15 @@
 //!
 //! # What it leaves to you
 //!
-//! Sockets, and finding their addresses; relays (TURN); ICE over TCP; encoding and decoding; noticing a dead network early:
-//! ICE takes some seconds to say [`Disconnected`](IceState::Disconnected).
+//! Sockets, TCP connections and the [frames](framing) on them, and finding their addresses, those on relays (TURN) too;
+//! encoding and decoding; noticing a dead network early: ICE takes some seconds to say [`Disconnected`](IceState::Disconnected).
 
 mod candidate;
 mod channel;
 mod config;
 mod crypto;
 mod event;
+pub mod framing;
 mod media;
 mod negotiation;
 mod peer_connection;
@@ -89,7 +90,7 @@ mod sdp;
 mod sender;
 mod stun;
 
-pub use candidate::{Candidate, InvalidCandidate};
+pub use candidate::{Candidate, InvalidCandidate, Protocol, TcpType};
 pub use channel::{ChannelConfig, ChannelId, SendDataError};
 pub use config::Config;
 pub use event::{ConnectionError, Event, IceState, Output, Transmit};

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use str0m::media::KeyframeRequestKind;
-use str0m::net::{Protocol, Receive};
+use str0m::net::Receive;
 use str0m::{Input, Rtc};
 
-use crate::candidate::Candidate;
+use crate::candidate::{Candidate, Protocol};
 use crate::channel::{ChannelConfig, ChannelId, Channels, SendDataError};
 use crate::config::Config;
 use crate::event::{ConnectionError, Event, IceState, Output, Transmit};
@@ -124,7 +124,7 @@ impl PeerConnection {
         self.failure.as_ref()
     }
 
-    /// How many datagrams were not understood, and had no effect.
+    /// How many datagrams and frames were not understood, and had no effect.
     pub fn ignored_datagrams(&self) -> u64 {
         self.ignored_datagrams
     }
@@ -133,6 +133,12 @@ impl PeerConnection {
     /// datagrams of its source are, by [`accepts`](Self::accepts).
     pub fn is_connectivity_check(datagram: &[u8]) -> bool {
         checked_ufrag(datagram).is_some()
+    }
+
+    /// Whether a packet is a connectivity check for this connection, by the name that it has. The first one on a TCP
+    /// connection says whose that is, with all that comes on it later.
+    pub fn is_checked_by(&self, packet: &[u8]) -> bool {
+        checked_ufrag(packet).is_some_and(|ufrag| ufrag == self.ufrag.as_bytes())
     }
 
     /// Whether a datagram is for this connection, where several share a socket.
@@ -147,7 +153,7 @@ impl PeerConnection {
         if checked_ufrag(datagram).is_some_and(|ufrag| ufrag != self.ufrag.as_bytes()) {
             return false;
         }
-        Receive::new(Protocol::Udp, source, destination, datagram)
+        Receive::new(str0m::net::Protocol::Udp, source, destination, datagram)
             .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(self.now, receive)))
     }
 
@@ -155,8 +161,23 @@ impl PeerConnection {
     ///
     /// What is not understood has no effect, and is counted by [`ignored_datagrams`](Self::ignored_datagrams).
     pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, destination: SocketAddr, datagram: &[u8]) {
+        self.handle_packet(now, Protocol::Udp, source, destination, datagram);
+    }
+
+    /// Takes a packet of either protocol: a datagram, or what was in a [frame](crate::framing) of a TCP connection between
+    /// these addresses.
+    ///
+    /// What is not understood has no effect, and is counted by [`ignored_datagrams`](Self::ignored_datagrams).
+    pub fn handle_packet(
+        &mut self,
+        now: Instant,
+        protocol: Protocol,
+        source: SocketAddr,
+        destination: SocketAddr,
+        packet: &[u8],
+    ) {
         self.begin(now);
-        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, datagram) else {
+        let Ok(receive) = Receive::new(protocol.to_str0m(), source, destination, packet) else {
             self.ignored_datagrams += 1;
             return;
         };
@@ -375,6 +396,7 @@ impl PeerConnection {
             let at = match self.rtc.poll_output() {
                 Ok(str0m::Output::Transmit(transmit)) => {
                     return Some(Output::Transmit(Transmit {
+                        protocol: Protocol::of(transmit.proto),
                         source: transmit.source,
                         destination: transmit.destination,
                         payload: transmit.contents.into(),

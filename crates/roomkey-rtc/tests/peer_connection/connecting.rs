@@ -78,6 +78,17 @@ fn connections_come_up_over_a_network_that_loses_a_fifth() {
 }
 
 #[test]
+fn a_connection_comes_up_over_tcp_alone() {
+    let mut pair = Pair::over_tcp(1);
+    for config in channels(false) {
+        pair.connection(CLIENT).open_channel(config);
+    }
+    let (offer, answer) = pair.negotiate(CLIENT);
+    assert!(offer.contains("tcptype active") && answer.contains("tcptype passive"), "{offer}{answer}");
+    assert!(pair.run_until(Duration::from_secs(2), |pair| all_open(pair)));
+}
+
+#[test]
 fn a_check_is_accepted_by_the_connection_that_it_names_and_by_no_other() {
     let mut pair = Pair::with_channels(4, Link::fast());
     let stranger = Pair::new(5, Link::fast());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use roomkey_rtc::{Candidate, ChannelConfig, ChannelId, Config, Event, Output, PeerConnection};
+use roomkey_rtc::{Candidate, ChannelConfig, ChannelId, Config, Event, Output, PeerConnection, Protocol, TcpType};
 
 /// What the network does to datagrams, the same both ways.
 #[derive(Clone, Copy)]
@@ -53,6 +53,7 @@ pub(crate) struct Pair {
 
 struct Datagram {
     to: usize,
+    protocol: Protocol,
     source: SocketAddr,
     destination: SocketAddr,
     payload: Vec<u8>,
@@ -69,15 +70,31 @@ impl Pair {
     }
 
     pub(crate) fn with_configs(seed: u64, link: Link, client: &Config, server: &Config) -> Self {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let candidates = [5000, 6000].map(|port| Candidate::host_udp(address(port)).unwrap());
+        Self::with_candidates(seed, link, [client, server], candidates)
+    }
+
+    /// A client with a connection to a server that listens, and no UDP at all.
+    pub(crate) fn over_tcp(seed: u64) -> Self {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let client = Candidate::host_tcp(address(5000), TcpType::Active).unwrap();
+        let server = Candidate::host_tcp(address(6000), TcpType::Passive).unwrap();
+        let configs = [&Config::new(), &Config::new().with_ice_lite(true)];
+        Self::with_candidates(seed, Link::fast(), configs, [client, server])
+    }
+
+    fn with_candidates(seed: u64, link: Link, configs: [&Config; 2], candidates: [Candidate; 2]) -> Self {
         let now = epoch();
-        let side = |config: &Config, port: u16| {
-            let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let [client, server] = candidates;
+        let side = |config: &Config, candidate: Candidate| {
+            let address = candidate.address();
             let mut connection = PeerConnection::new(config, now);
-            connection.add_local_candidate(Candidate::host_udp(address).unwrap());
+            connection.add_local_candidate(candidate);
             Side { connection, events: Vec::new(), datagrams: Vec::new(), address, deadline: now, line_is_free: now }
         };
         Self {
-            sides: [side(client, 5000), side(server, 6000)],
+            sides: [side(configs[0], client), side(configs[1], server)],
             link,
             now,
             random: fastrand::Rng::with_seed(seed),
@@ -123,7 +140,8 @@ impl Pair {
             while let Some(entry) = self.under_way.first_entry().filter(|entry| entry.key().0 <= now) {
                 let datagram = entry.remove();
                 let connection = self.connection(datagram.to);
-                connection.handle_datagram(now, datagram.source, datagram.destination, &datagram.payload);
+                let Datagram { protocol, source, destination, payload, .. } = datagram;
+                connection.handle_packet(now, protocol, source, destination, &payload);
                 self.drain();
             }
             for side in [CLIENT, SERVER] {
@@ -170,6 +188,7 @@ impl Pair {
         self.sent += 1;
         let datagram = Datagram {
             to: 1 - from,
+            protocol: transmit.protocol,
             source: transmit.source,
             destination: transmit.destination,
             payload: transmit.payload,
