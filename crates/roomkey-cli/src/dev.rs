@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// The TCP port of HTTP and websockets; 0 takes a free one.
     #[arg(long, default_value_t = PORT)]
     port: u16,
-    /// The UDP port of media; 0 takes a free one.
+    /// The port of media, UDP and TCP; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     media_port: u16,
     /// The address to listen on. Anything but loopback needs --key and --secret.

@@ -71,7 +71,7 @@ impl Config {
         self
     }
 
-    /// The UDP port of all media. 0, the default, takes a free one.
+    /// The port of all media, of UDP and of TCP. 0, the default, takes one that is free for both.
     #[must_use]
     pub fn with_media_port(mut self, port: u16) -> Self {
         self.media_port = port;
@@ -108,7 +108,7 @@ impl Config {
     }
 
     /// The most TCP connections at a time: clients, workers, and requests that are under way. 800, since many systems give
-    /// a process 1,024 descriptors. Of those without a websocket the oldest makes room for who comes; where all have one,
+    /// a process 1,024 descriptors. A quarter as many besides may carry media, for who can't use UDP. Of those without a websocket the oldest makes room for who comes; where all have one,
     /// who comes is cut off.
     #[must_use]
     pub fn with_max_connections(mut self, connections: usize) -> Self {

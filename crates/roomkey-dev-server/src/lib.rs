@@ -1,7 +1,7 @@
 //! A LiveKit-compatible server for one machine: a laptop, a CI run.
 //!
 //! [`DevServer::bind`] starts a server in the process; any LiveKit client joins it with the URL and a token. It serves
-//! signalling (`/rtc`, `/rtc/v1`), media over one UDP port, agent workers (`/agent`) and the development token server
+//! signalling (`/rtc`, `/rtc/v1`), media over one port of UDP and TCP, agent workers (`/agent`) and the development token server
 //! (`/api/v2/sandbox/connection-details`). It keeps nothing and ends when it is dropped. Production rooms run on LiveKit's
 //! own distributed server, with the same clients and the same tokens; `docs/dev-server.md` lists what is absent here.
 //!
@@ -32,6 +32,7 @@ mod sfu;
 #[doc(hidden)]
 pub mod simulation;
 mod sockets;
+mod tcp;
 mod tokens;
 
 pub use config::Config;

@@ -1,9 +1,10 @@
-//! The task that owns the core, the media socket and the clock.
+//! The task that owns the core, the sockets of media and the clock.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use livekit_protocol as proto;
+use roomkey_rtc::Protocol;
 use roomkey_token::Claims;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock::Now;
 use crate::event::Event;
 use crate::sfu::{ConnectionId, Effect, Joining, Refusal, Sfu, WorkerId};
+use crate::tcp::{Received, TcpMedia};
 
 /// What the websockets tell the core.
 #[derive(Debug)]
@@ -69,6 +71,7 @@ const LONGEST_DATAGRAM: usize = 65_535;
 pub(crate) struct Media {
     pub(crate) sfu: Sfu,
     pub(crate) socket: UdpSocket,
+    pub(crate) tcp: TcpMedia,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) clients: HashMap<ConnectionId, mpsc::Sender<ToClient>>,
@@ -96,6 +99,7 @@ impl Media {
                     Some(command) => self.handle(command),
                 },
                 received = self.socket.recv_from(&mut buffer) => self.receive(received, &mut buffer),
+                received = self.tcp.receive() => self.receive_over_tcp(received),
                 () = until(timeout) => self.sfu.handle_timeout(Now::read()),
             }
         }
@@ -114,6 +118,17 @@ impl Media {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 other => other,
             };
+        }
+    }
+
+    fn receive_over_tcp(&mut self, received: Received) {
+        match received {
+            Received::Packet { source, packet } => {
+                if !self.sfu.handle_frame(source, &packet, Now::read()) {
+                    self.tcp.end(source);
+                }
+            }
+            Received::Ended { source } => self.sfu.tcp_ended(source),
         }
     }
 
@@ -175,7 +190,12 @@ impl Media {
         while let Some(effect) = self.sfu.poll_effect() {
             match effect {
                 // A full socket buffer is a lost datagram, as on any network.
-                Effect::Transmit { destination, payload } => drop(self.socket.try_send_to(&payload, destination)),
+                Effect::Transmit { protocol: Protocol::Udp, destination, payload } => {
+                    drop(self.socket.try_send_to(&payload, destination));
+                }
+                Effect::Transmit { protocol: Protocol::Tcp, destination, payload } => {
+                    self.tcp.send(destination, payload);
+                }
                 Effect::Send { connection, message } => {
                     let Some(client) = self.clients.get(&connection) else { continue };
                     if client.try_send(ToClient::Message(Box::new(message))).is_err() {

@@ -17,6 +17,7 @@ use crate::http::{self, Http};
 use crate::listener::Listener;
 use crate::media::{Command, Media};
 use crate::sfu::{Settings, Sfu};
+use crate::tcp::TcpMedia;
 use crate::tokens::Keys;
 
 /// Commands that wait for the core; who sends more waits.
@@ -55,18 +56,19 @@ impl DevServer {
         }
         let keys = Arc::new(Keys::new(&api_keys, config.address.is_loopback()).map_err(BindError::Key)?);
         let listener = TcpListener::bind((config.address, config.port)).await.map_err(BindError::Signalling)?;
-        let socket = UdpSocket::bind((config.address, config.media_port)).await.map_err(BindError::Media)?;
+        let (socket, tcp) = bind_media(config.address, config.media_port).await.map_err(BindError::Media)?;
         let reachable = reachable(config.address);
         let address = SocketAddr::new(reachable, listener.local_addr().map_err(BindError::Signalling)?.port());
         let media_address = SocketAddr::new(reachable, socket.local_addr().map_err(BindError::Media)?.port());
 
-        let settings = settings(&config, media_address);
+        let settings = settings(&config, media_address, true);
         let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (events, event_receiver) = mpsc::channel(EVENTS);
         let media = Media {
             sfu: Sfu::new(settings, Arc::clone(&keys), seed),
             socket,
+            tcp: TcpMedia::new(tcp, config.max_connections / 4, config.handshake_timeout),
             commands: receiver,
             events,
             clients: HashMap::new(),
@@ -94,7 +96,7 @@ impl DevServer {
         self.address
     }
 
-    /// Where media is received, over UDP.
+    /// Where media is received, over UDP and over TCP.
     #[must_use]
     pub fn media_address(&self) -> SocketAddr {
         self.media_address
@@ -128,10 +130,27 @@ impl DevServer {
     }
 }
 
+/// Sockets for media, UDP and TCP on a port of one number. For 0 it is one of those that are free for both.
+async fn bind_media(address: IpAddr, port: u16) -> std::io::Result<(UdpSocket, TcpListener)> {
+    /// A port that is free for TCP is rarely taken for UDP.
+    const ATTEMPTS: usize = 16;
+    let mut attempts = if port == 0 { ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        let tcp = TcpListener::bind((address, port)).await?;
+        match UdpSocket::bind((address, tcp.local_addr()?.port())).await {
+            Ok(udp) => return Ok((udp, tcp)),
+            Err(error) if attempts == 0 => return Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
 /// What the core is told of a configuration.
-pub(crate) fn settings(config: &Config, media_address: SocketAddr) -> Settings {
+pub(crate) fn settings(config: &Config, media_address: SocketAddr, has_tcp: bool) -> Settings {
     Settings {
         media_address,
+        has_tcp,
         empty_timeout: config.empty_timeout,
         departure_timeout: config.departure_timeout,
         max_participants: config.max_participants,
@@ -168,7 +187,7 @@ pub enum BindError {
     Key(SignerError),
     /// The TCP port can't be listened on.
     Signalling(std::io::Error),
-    /// The UDP port can't be taken.
+    /// The port of media can't be taken, for UDP or for TCP.
     Media(std::io::Error),
 }
 
@@ -180,7 +199,7 @@ impl fmt::Display for BindError {
             }
             Self::Key(_) => f.write_str("the API key or secret can't be used"),
             Self::Signalling(_) => f.write_str("can't listen for HTTP and websockets"),
-            Self::Media(_) => f.write_str("can't open the socket for media"),
+            Self::Media(_) => f.write_str("can't open the sockets for media"),
         }
     }
 }

@@ -73,7 +73,7 @@ impl SimulatedServer {
         }
         let keys = Arc::new(Keys::new(&api_keys, true)?);
         Ok(Self {
-            sfu: Sfu::new(settings(config, media_address), Arc::clone(&keys), config.seed.unwrap_or_default()),
+            sfu: Sfu::new(settings(config, media_address, false), Arc::clone(&keys), config.seed.unwrap_or_default()),
             keys,
             epoch: (now, wall),
             last_connection: 0,
@@ -193,7 +193,7 @@ impl SimulatedServer {
                             websocket.supersede();
                         }
                     }
-                    Effect::Transmit { destination, payload } => {
+                    Effect::Transmit { destination, payload, .. } => {
                         self.outputs.push_back(Output::Datagram { destination, payload });
                     }
                     // There are no workers, and nobody watches.

@@ -222,3 +222,33 @@ async fn beyond_loopback_tokens_are_given_to_nobody_unless_that_is_asked_for() {
         assert_eq!(told, status);
     }
 }
+
+#[tokio::test]
+async fn a_connection_for_media_that_is_of_nobody_is_ended_and_the_others_go_on() {
+    let server = DevServer::bind(Config::new().with_handshake_timeout(Duration::from_millis(200))).await.unwrap();
+    let mut bystander = join(&server, "bystander").await;
+    let address = server.media_address();
+    for said in [&[0, 3, 1, 2, 3][..], &[0xff; 100_000], &[0, 0, 0, 0], b"GET / HTTP/1.1\r\n\r\n", &[]] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The server may be gone before all of it is written.
+        let _ = stream.write_all(said).await;
+        let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "{} bytes", said.len());
+    }
+    is_well(&server, &mut bystander).await;
+}
+
+#[tokio::test]
+async fn connections_for_media_are_bounded() {
+    let config = Config::new().with_max_connections(40).with_handshake_timeout(Duration::from_secs(600));
+    let server = DevServer::bind(config).await.unwrap();
+    let mut bystander = join(&server, "bystander").await;
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        streams.push(TcpStream::connect(server.media_address()).await.unwrap());
+    }
+    let mut beyond = TcpStream::connect(server.media_address()).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(10), beyond.read_to_end(&mut Vec::new())).await;
+    assert!(ended.is_ok());
+    is_well(&server, &mut bystander).await;
+}

@@ -52,6 +52,20 @@ async function serve(script) {
   return `http://127.0.0.1:${server.address().port}/`;
 }
 
+/** Leaves WebRTC with ICE over TCP: of the other side's addresses it hears no others. */
+function tcpAlone() {
+  const connection = RTCPeerConnection.prototype;
+  const { addIceCandidate, setRemoteDescription } = connection;
+  connection.addIceCandidate = async function (candidate) {
+    if (!candidate?.candidate || / tcp /i.test(candidate.candidate)) {
+      return addIceCandidate.call(this, candidate);
+    }
+  };
+  connection.setRemoteDescription = function ({ type, sdp }) {
+    return setRemoteDescription.call(this, { type, sdp: sdp.replace(/a=candidate:.* udp .*\r\n/gi, '') });
+  };
+}
+
 /** Opens a page that runs a bundle; what the page says with `window.say` is heard. */
 export async function open(script, heard = say) {
   const browser = await puppeteer.launch({
@@ -67,6 +81,9 @@ export async function open(script, heard = say) {
   if (process.env.ROOMKEY_VERBOSE) {
     page.on('console', (message) => console.error(`chromium: ${message.text()}`));
     page.on('pageerror', (error) => console.error(`chromium: ${error}`));
+  }
+  if (process.env.ROOMKEY_TRANSPORT === 'tcp') {
+    await page.evaluateOnNewDocument(tcpAlone);
   }
   await page.exposeFunction('say', heard);
   await page.goto(await serve(script));

@@ -3,7 +3,7 @@
 use livekit_protocol as proto;
 use proto::participant_info::State;
 use proto::signal_response::Message;
-use roomkey_rtc::{Event, IceState, IncomingRtp, Mid, OutgoingRtp, Output, SenderId};
+use roomkey_rtc::{Event, IceState, IncomingRtp, Mid, OutgoingRtp, Output, SenderId, Transmit};
 
 use super::codec::Codec;
 use super::forwarder::{Arrived, Forwarded, Layer, layer_of_rid};
@@ -29,8 +29,8 @@ impl Room {
             };
             match peer.connection.poll() {
                 Output::Transmit(transmit) => {
-                    cx.effects
-                        .push_back(Effect::Transmit { destination: transmit.destination, payload: transmit.payload });
+                    let Transmit { protocol, destination, payload, .. } = transmit;
+                    cx.effects.push_back(Effect::Transmit { protocol, destination, payload });
                 }
                 Output::Timeout(at) => {
                     peer.timeout = Some(at);

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use livekit_protocol as proto;
 use proto::signal_response::Message;
-use roomkey_rtc::PeerConnection;
+use roomkey_rtc::{Candidate, PeerConnection, Protocol, TcpType};
 
 use crate::clock::Now;
 use crate::event::Event;
@@ -59,8 +59,8 @@ pub(crate) enum Effect {
     Close { connection: ConnectionId },
     /// Send a message on a worker's websocket.
     Worker { worker: WorkerId, message: proto::server_message::Message },
-    /// Send a datagram from the media socket.
-    Transmit { destination: SocketAddr, payload: Vec<u8> },
+    /// Send a packet from the media address: a datagram, or a frame on the connection from that address.
+    Transmit { protocol: Protocol, destination: SocketAddr, payload: Vec<u8> },
     /// Tell whoever runs the server.
     Happened(Event),
 }
@@ -68,8 +68,10 @@ pub(crate) enum Effect {
 /// What does not change while the server runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Where the media socket is reached.
+    /// Where media is reached.
     pub(crate) media_address: SocketAddr,
+    /// Whether it is reached over TCP there, besides UDP.
+    pub(crate) has_tcp: bool,
     pub(crate) empty_timeout: Duration,
     pub(crate) departure_timeout: Duration,
     pub(crate) max_participants: u32,
@@ -77,6 +79,15 @@ pub(crate) struct Settings {
     pub(crate) echo_agent: bool,
     /// Reliable data that waits for a client whose channel is open, in bytes.
     pub(crate) data_queue_limit: usize,
+}
+
+impl Settings {
+    /// The server's addresses, the best first.
+    fn candidates(&self) -> impl Iterator<Item = Candidate> {
+        let udp = Candidate::host_udp(self.media_address);
+        let tcp = self.has_tcp.then(|| Candidate::host_tcp(self.media_address, TcpType::Passive));
+        [Some(udp), tcp].into_iter().flatten().map(|candidate| candidate.expect("a bound address is a candidate"))
+    }
 }
 
 /// What every part of the core can reach while it handles something.
@@ -104,8 +115,8 @@ pub(crate) struct Sfu {
     names: HashMap<String, RoomId>,
     last_room: RoomId,
     connections: HashMap<ConnectionId, (RoomId, ParticipantId)>,
-    /// Whose datagrams come from an address.
-    sources: HashMap<SocketAddr, (RoomId, ParticipantId, Target)>,
+    /// Whose packets come from an address.
+    sources: HashMap<(Protocol, SocketAddr), (RoomId, ParticipantId, Target)>,
     effects: VecDeque<Effect>,
     agents: Agents,
 }
@@ -162,22 +173,36 @@ impl Sfu {
     ///
     /// Whose an address is, connectivity checks say: a client can get that of one that vanished and is still here.
     pub(crate) fn handle_datagram(&mut self, source: SocketAddr, datagram: &[u8], now: Now) {
-        let known = self.sources.get(&source).copied().filter(|found| self.is_here(*found));
-        let is_check = PeerConnection::is_connectivity_check(datagram);
-        let Some((room, participant, target)) =
-            known.filter(|found| !is_check || self.accepts(*found, source, datagram)).or_else(|| {
-                let found = self.find(source, datagram)?;
-                if self.sources.len() >= MAX_SOURCES {
-                    self.sources.clear();
-                }
-                self.sources.insert(source, found);
-                Some(found)
-            })
-        else {
-            return;
+        self.handle_packet(Protocol::Udp, source, datagram, now);
+    }
+
+    /// A frame on a connection to the media address. Whether it is of anybody who is here: if not, end the connection.
+    pub(crate) fn handle_frame(&mut self, source: SocketAddr, frame: &[u8], now: Now) -> bool {
+        self.handle_packet(Protocol::Tcp, source, frame, now)
+    }
+
+    /// A connection to the media address has ended.
+    pub(crate) fn tcp_ended(&mut self, source: SocketAddr) {
+        self.sources.remove(&(Protocol::Tcp, source));
+    }
+
+    fn handle_packet(&mut self, protocol: Protocol, source: SocketAddr, packet: &[u8], now: Now) -> bool {
+        let known = self.sources.get(&(protocol, source)).copied().filter(|found| self.is_here(*found));
+        let is_check = PeerConnection::is_connectivity_check(packet);
+        let accepts = |found: &_| self.accepts(*found, protocol, source, packet);
+        let Some((room, participant, target)) = known.filter(|found| !is_check || accepts(found)).or_else(|| {
+            let found = self.find(protocol, source, packet)?;
+            if self.sources.len() >= MAX_SOURCES {
+                self.sources.clear();
+            }
+            self.sources.insert((protocol, source), found);
+            Some(found)
+        }) else {
+            return false;
         };
-        self.in_room(room, now, |room, cx| room.handle_datagram(participant, target, source, datagram, cx));
+        self.in_room(room, now, |room, cx| room.handle_packet(participant, target, protocol, source, packet, cx));
         self.after(room, now);
+        true
     }
 
     fn is_here(&self, (room, participant, _): (RoomId, ParticipantId, Target)) -> bool {
@@ -187,16 +212,17 @@ impl Sfu {
     fn accepts(
         &self,
         (room, participant, target): (RoomId, ParticipantId, Target),
+        protocol: Protocol,
         source: SocketAddr,
-        datagram: &[u8],
+        packet: &[u8],
     ) -> bool {
-        let room = self.rooms.get(&room);
-        room.is_some_and(|room| room.accepts(participant, target, source, self.settings.media_address, datagram))
+        let to = self.settings.media_address;
+        self.rooms.get(&room).is_some_and(|room| room.accepts(participant, target, protocol, source, to, packet))
     }
 
-    fn find(&self, source: SocketAddr, datagram: &[u8]) -> Option<(RoomId, ParticipantId, Target)> {
+    fn find(&self, protocol: Protocol, source: SocketAddr, packet: &[u8]) -> Option<(RoomId, ParticipantId, Target)> {
         self.rooms.iter().find_map(|(id, room)| {
-            let (participant, target) = room.find(source, self.settings.media_address, datagram)?;
+            let (participant, target) = room.find(protocol, source, self.settings.media_address, packet)?;
             Some((*id, participant, target))
         })
     }

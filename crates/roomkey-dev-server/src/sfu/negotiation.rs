@@ -52,7 +52,7 @@ impl Room {
             mid_to_track_id: if is_single { mid_to_track_id } else { HashMap::new() },
         };
         participant.send(Message::Answer(description), cx);
-        send_candidate(participant, Target::Publisher, &answer, cx);
+        send_candidates(participant, Target::Publisher, &answer, cx);
         if is_single {
             self.start_flowing(id, cx);
             self.negotiate(id, cx);
@@ -156,7 +156,7 @@ fn offer(participant: &mut Participant, cx: &mut Context<'_>) {
         mid_to_track_id: mids(participant),
     };
     participant.send(Message::Offer(description), cx);
-    send_candidate(participant, Target::Subscriber, &offer, cx);
+    send_candidates(participant, Target::Subscriber, &offer, cx);
 }
 
 /// What a client with a single connection was asked for, and has not offered yet.
@@ -237,15 +237,18 @@ fn mids(participant: &Participant) -> HashMap<String, String> {
     assigned.collect()
 }
 
-/// The server has one candidate. It stands in the description too; clients expect to be told that there are no more.
-fn send_candidate(participant: &mut Participant, target: Target, sdp: &str, cx: &mut Context<'_>) {
-    let Ok(candidate) = Candidate::host_udp(cx.settings.media_address) else { return };
+/// The server's candidates stand in the description too; clients expect to be told that there are no more.
+fn send_candidates(participant: &mut Participant, target: Target, sdp: &str, cx: &mut Context<'_>) {
     let Some(peer) = participant.peer_mut(target) else { return };
-    let candidate_init = candidate.to_trickle_json(peer.connection.local_ufrag(), sdp);
+    let ufrag = peer.connection.local_ufrag();
+    let inits: Vec<_> = cx.settings.candidates().map(|candidate| candidate.to_trickle_json(ufrag, sdp)).collect();
     let target = match target {
         Target::Publisher => proto::SignalTarget::Publisher,
         Target::Subscriber => proto::SignalTarget::Subscriber,
     };
-    let trickle = proto::TrickleRequest { candidate_init, target: target as i32, r#final: true };
-    participant.send(Message::Trickle(trickle), cx);
+    let last = inits.len() - 1;
+    for (index, candidate_init) in inits.into_iter().enumerate() {
+        let trickle = proto::TrickleRequest { candidate_init, target: target as i32, r#final: index == last };
+        participant.send(Message::Trickle(trickle), cx);
+    }
 }

@@ -9,7 +9,7 @@ use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::participant_info::State;
 use proto::signal_response::Message;
-use roomkey_rtc::{Candidate, PeerConnection};
+use roomkey_rtc::{PeerConnection, Protocol};
 use roomkey_token::{RoomAgentDispatch, RoomConfiguration};
 
 use super::agents::Waiting;
@@ -175,8 +175,7 @@ impl Room {
     fn connection(cx: &Context<'_>) -> PeerConnection {
         let config = roomkey_rtc::Config::new().with_ice_lite(true).with_data_queue_limit(cx.settings.data_queue_limit);
         let mut connection = PeerConnection::new(&config, cx.now.instant);
-        let candidate = Candidate::host_udp(cx.settings.media_address);
-        connection.add_local_candidate(candidate.expect("a bound socket's address is a candidate"));
+        cx.settings.candidates().for_each(|candidate| connection.add_local_candidate(candidate));
         connection
     }
 
@@ -346,43 +345,54 @@ impl Room {
         }
     }
 
-    // Datagrams.
+    // Packets of media and data.
 
     pub(super) fn accepts(
         &self,
         id: ParticipantId,
         target: Target,
+        protocol: Protocol,
         source: SocketAddr,
         to: SocketAddr,
-        datagram: &[u8],
+        packet: &[u8],
     ) -> bool {
         let Some(participant) = self.participants.get(&id) else { return false };
         let peer = match target {
             Target::Publisher => Some(&participant.publisher),
             Target::Subscriber => participant.subscriber.as_ref(),
         };
-        peer.is_some_and(|peer| peer.connection.accepts(source, to, datagram))
+        peer.is_some_and(|peer| match protocol {
+            Protocol::Udp => peer.connection.accepts(source, to, packet),
+            Protocol::Tcp => peer.connection.is_checked_by(packet),
+        })
     }
 
-    pub(super) fn find(&self, source: SocketAddr, to: SocketAddr, datagram: &[u8]) -> Option<(ParticipantId, Target)> {
+    pub(super) fn find(
+        &self,
+        protocol: Protocol,
+        source: SocketAddr,
+        to: SocketAddr,
+        packet: &[u8],
+    ) -> Option<(ParticipantId, Target)> {
         let targets = [Target::Publisher, Target::Subscriber];
         let mut seats = self.participants.keys().flat_map(|id| targets.map(|target| (*id, target)));
-        seats.find(|(id, target)| self.accepts(*id, *target, source, to, datagram))
+        seats.find(|(id, target)| self.accepts(*id, *target, protocol, source, to, packet))
     }
 
-    pub(super) fn handle_datagram(
+    pub(super) fn handle_packet(
         &mut self,
         id: ParticipantId,
         target: Target,
+        protocol: Protocol,
         source: SocketAddr,
-        datagram: &[u8],
+        packet: &[u8],
         cx: &Context<'_>,
     ) {
         let Some(peer) = self.participants.get_mut(&id).and_then(|participant| participant.peer_mut(target)) else {
             return;
         };
         peer.heard = Some(cx.now.instant);
-        peer.connection.handle_datagram(cx.now.instant, source, cx.settings.media_address, datagram);
+        peer.connection.handle_packet(cx.now.instant, protocol, source, cx.settings.media_address, packet);
         self.dirty.insert(id);
     }
 }

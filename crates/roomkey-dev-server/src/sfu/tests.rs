@@ -14,7 +14,7 @@ use proto::signal_response::Message;
 use proto::worker_message::Message as FromWorker;
 use roomkey_rtc::{
     Candidate, ChannelConfig, ChannelId, Codec, Config, IncomingRtp, MediaKind, Msid, OutgoingRtp, Output,
-    PeerConnection, SenderId,
+    PeerConnection, Protocol, SenderId, TcpType,
 };
 use roomkey_token::{AccessToken, VideoGrant};
 
@@ -29,6 +29,7 @@ const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 struct Client {
     connection: ConnectionId,
     address: SocketAddr,
+    protocol: Protocol,
     rtc: PeerConnection,
     reliable: ChannelId,
     sequence: u32,
@@ -47,14 +48,25 @@ impl Client {
     }
 
     fn at(address: SocketAddr, connection: ConnectionId, now: Instant) -> Self {
+        Self::with_candidate(Candidate::host_udp(address).unwrap(), connection, now)
+    }
+
+    fn over_tcp(connection: ConnectionId, now: Instant) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 50_000 + u16::try_from(connection).unwrap()));
+        Self::with_candidate(Candidate::host_tcp(address, TcpType::Active).unwrap(), connection, now)
+    }
+
+    fn with_candidate(candidate: Candidate, connection: ConnectionId, now: Instant) -> Self {
+        let (address, protocol) = (candidate.address(), candidate.protocol());
         let mut rtc = PeerConnection::new(&Config::new(), now);
-        rtc.add_local_candidate(Candidate::host_udp(address).unwrap());
+        rtc.add_local_candidate(candidate);
         let reliable = rtc.open_channel(ChannelConfig::new("_reliable"));
         rtc.open_channel(ChannelConfig::new("_lossy").with_ordered(false).with_max_retransmits(Some(0)));
         rtc.add_receiver(MediaKind::Audio);
         Self {
             connection,
             address,
+            protocol,
             rtc,
             reliable,
             sequence: 0,
@@ -93,6 +105,7 @@ impl World {
         let media_address = SocketAddr::from(([127, 0, 0, 1], 7_882));
         let mut settings = Settings {
             media_address,
+            has_tcp: false,
             empty_timeout: Duration::from_secs(300),
             departure_timeout: Duration::from_secs(20),
             max_participants: 0,
@@ -192,7 +205,7 @@ impl World {
                     match self.clients[client].rtc.poll() {
                         Output::Transmit(transmit) => {
                             is_quiet = false;
-                            self.sfu.handle_datagram(transmit.source, &transmit.payload, self.now);
+                            self.transmit(&transmit);
                         }
                         Output::Event(roomkey_rtc::Event::Data { bytes, .. }) => {
                             let packet = proto::DataPacket::decode(bytes.as_slice()).unwrap();
@@ -212,12 +225,21 @@ impl World {
         }
     }
 
+    fn transmit(&mut self, transmit: &roomkey_rtc::Transmit) {
+        assert_eq!(transmit.destination, self.media_address);
+        match transmit.protocol {
+            Protocol::Udp => self.sfu.handle_datagram(transmit.source, &transmit.payload, self.now),
+            Protocol::Tcp => assert!(self.sfu.handle_frame(transmit.source, &transmit.payload, self.now)),
+        }
+    }
+
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Transmit { destination, payload } => {
-                let found = self.clients.iter_mut().find(|client| client.address == destination);
-                if let Some(client) = found {
-                    client.rtc.handle_datagram(self.now.instant, self.media_address, destination, &payload);
+            Effect::Transmit { protocol, destination, payload } => {
+                let mut clients = self.clients.iter_mut();
+                if let Some(client) = clients.find(|client| client.address == destination) {
+                    assert_eq!(protocol, client.protocol);
+                    client.rtc.handle_packet(self.now.instant, protocol, self.media_address, destination, &payload);
                 }
             }
             Effect::Send { connection, message } => self.receive(connection, message),
@@ -803,4 +825,44 @@ fn who_gets_the_address_of_one_who_vanished_joins_all_the_same() {
     let said: Vec<_> = world.topics(newcomer).into_iter().map(|(_, topic)| topic).collect();
     assert_eq!(said, ["early", "late"]);
     assert!(world.clients[newcomer].packets.len() > 20, "{}", world.clients[newcomer].packets.len());
+}
+
+#[test]
+fn who_has_no_udp_joins_over_tcp_and_hears_and_is_heard() {
+    let mut world = World::with(|settings| settings.has_tcp = true);
+    let alice = world.join("alice");
+    let bob = Client::over_tcp(2, world.now.instant);
+    let bob = world.join_as(bob, "bob", VideoGrant::join("lab"), |_| {}).unwrap();
+    world.run(Duration::from_secs(1));
+    for (from, to, name) in [(alice, bob, "alice"), (bob, alice, "bob")] {
+        let sender = world.publish_audio(from);
+        world.speak(from, sender, 20);
+        assert!(world.clients[to].packets.len() >= 15, "{}", world.clients[to].packets.len());
+        world.send_data(from, "hello", &[]);
+        assert_eq!(world.topics(to), [(name.to_owned(), "hello".to_owned())]);
+    }
+    let trickled = world.clients[bob].messages.iter().filter_map(|message| match message {
+        Message::Trickle(trickle) => Some((trickle.candidate_init.contains("tcptype passive"), trickle.r#final)),
+        _ => None,
+    });
+    assert_eq!(trickled.take(2).collect::<Vec<_>>(), [(false, false), (true, true)]);
+}
+
+#[test]
+fn a_frame_that_is_of_nobody_is_not_taken_and_one_of_somebody_is_until_its_connection_ends() {
+    let mut world = World::with(|settings| settings.has_tcp = true);
+    let alice = Client::over_tcp(1, world.now.instant);
+    let alice = world.join_as(alice, "alice", VideoGrant::join("lab"), |_| {}).unwrap();
+    world.run(Duration::from_secs(1));
+    let (address, stranger) = (world.clients[alice].address, NOWHERE);
+    let mut rng = fastrand::Rng::with_seed(3);
+    for _ in 0..500 {
+        let bytes: Vec<u8> = (0..rng.usize(0..200)).map(|_| rng.u8(..)).collect();
+        assert!(!world.sfu.handle_frame(stranger, &bytes, world.now));
+        assert!(world.sfu.handle_frame(address, &bytes, world.now));
+    }
+    world.sfu.tcp_ended(address);
+    assert!(!world.sfu.handle_frame(address, &[0x80; 20], world.now), "the next connection from there is another one");
+    world.run(Duration::from_secs(10));
+    assert!(world.sfu.sources.len() <= 1);
 }
