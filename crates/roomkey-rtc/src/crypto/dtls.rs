@@ -59,6 +59,8 @@ fn config() -> Result<Arc<dimpl::Config>, CryptoError> {
                 .flight_retries(FLIGHT_RETRIES)
                 .max_queue_rx(QUEUE)
                 .max_queue_tx(QUEUE)
+                // It would prove that the other side has its address, as ICE has done by then, for another round trip.
+                .use_server_cookie(false)
                 .build()
                 .ok()
                 .map(Arc::new)

@@ -69,6 +69,18 @@ fn the_side_that_leads_ice_does_not_wait_for_its_pacing() {
     assert!(paced >= Duration::from_millis(50), "{paced:?}");
 }
 
+/// One for ICE and two for DTLS 1.2, which LiveKit's servers begin. A cookie of DTLS would be one more.
+#[test]
+fn a_far_server_is_connected_to_within_three_round_trips() {
+    let one_way = Duration::from_millis(50);
+    let mut pair = Pair::new(1, Link { delay: one_way, ..Link::fast() });
+    channels(false).for_each(|config| _ = pair.connection(CLIENT).open_channel(config));
+    pair.negotiate(CLIENT);
+    assert!(pair.run_until(Duration::from_secs(5), |pair| all_open(pair)));
+    let after = pair.when(CLIENT, |event| *event == Event::Connected).unwrap();
+    assert!(after < one_way * 6 + Duration::from_millis(10), "{after:?}");
+}
+
 #[test]
 fn connections_come_up_over_a_network_that_loses_a_fifth() {
     for seed in 0..4 {
