@@ -240,7 +240,8 @@ impl Core {
             return self.connect_failed(ConnectError::Protocol("its join has no participant".to_owned()));
         };
         let is_subscriber_primary = join.subscriber_primary && !self.link.is_single();
-        self.link.join = Some(Join { is_subscriber_primary });
+        let is_fast_publish = join.fast_publish;
+        self.link.join = Some(Join { is_subscriber_primary, is_fast_publish });
         self.server_version = join.server_info.as_ref().map(|info| info.version.clone()).unwrap_or_default();
         self.room = join.room.clone().unwrap_or_default();
         self.told.push(Happened::RoomChanged(Box::new(self.room.clone())));

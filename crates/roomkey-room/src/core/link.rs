@@ -43,6 +43,8 @@ pub(crate) enum Dial {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Join {
     pub(crate) is_subscriber_primary: bool,
+    /// A track can be announced and offered at once, as livekit-client does.
+    pub(crate) is_fast_publish: bool,
 }
 
 impl Link {

@@ -8,8 +8,8 @@ use proto::signal_response::Message as Response;
 use roomkey_rtc::{Candidate, Direction, MediaKind, Msid};
 
 use super::publishing::LocalTrack;
-use super::requests::OwnChange;
-use super::{Core, Happened, LocalTrackId, Reply, TrackRequest};
+use super::requests::{OwnChange, refusal};
+use super::{Core, Happened, LocalTrackId, Phase, Reply, TrackRequest};
 use crate::error::{PublishError, RoomError};
 use crate::names::TrackSid;
 use crate::publication::TrackSource;
@@ -85,7 +85,7 @@ impl Core {
             Response::SubscriptionResponse(response) => {
                 self.told.push(Happened::TrackSubscriptionFailed(response.track_sid.into()));
             }
-            Response::RequestResponse(response) => self.requests.answered(&response),
+            Response::RequestResponse(response) => self.handle_request_response(&response, now),
             Response::RoomUpdate(proto::RoomUpdate { room: Some(room) }) => self.room_changed(room),
             Response::RoomMoved(moved) => {
                 if let Some(room) = moved.room {
@@ -174,6 +174,9 @@ impl Core {
         if !self.is_joining_anew() {
             self.ask(Request::AddTrack(add));
         }
+        if matches!(self.phase, Phase::Connected) && self.link.join.is_some_and(|join| join.is_fast_publish) {
+            self.place(id, now);
+        }
         self.settle(now);
     }
 
@@ -185,6 +188,21 @@ impl Core {
         })
     }
 
+    fn handle_request_response(&mut self, response: &proto::RequestResponse, now: Instant) {
+        let Some(proto::request_response::Request::AddTrack(add)) = &response.request else {
+            return self.requests.answered(response);
+        };
+        let error = match refusal(response) {
+            None => return,
+            Some(RoomError::NotAllowed) => PublishError::NotAllowed,
+            Some(RoomError::Refused(why)) => PublishError::Refused(why),
+            Some(other) => PublishError::Refused(other.to_string()),
+        };
+        if let Some(id) = self.publishing.requested(&add.cid) {
+            self.publish_failed(id, error, now);
+        }
+    }
+
     /// After a full reconnect.
     pub(super) fn republish(&mut self, now: Instant) {
         for add in self.publishing.restart(now) {
@@ -194,7 +212,15 @@ impl Core {
 
     fn handle_track_published(&mut self, published: &proto::TrackPublishedResponse, now: Instant) {
         let Some(info) = &published.track else { return };
-        let Some(track) = self.publishing.accepted(&published.cid, info, now) else { return };
+        let Some(id) = self.publishing.accepted(&published.cid, info, now) else { return };
+        self.place(id, now);
+        // Where it had its place before, the answer may have come already.
+        self.tracks_negotiated();
+    }
+
+    /// Offers a track a place in the connection, if it has none.
+    fn place(&mut self, id: LocalTrackId, now: Instant) {
+        let Some(track) = self.publishing.get_mut(id).filter(|track| track.sender.is_none()) else { return };
         let Some(transport) = &mut self.link.publisher else { return };
         // The server finds the track by its id in the description, which is the cid (livekit-server,
         // `pkg/rtc/participant_sdp.go`).

@@ -45,7 +45,7 @@ pub(crate) struct Layer {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The server has been asked, or will be after the resume.
+    /// The server has been asked, or will be after the resume. It may have been offered a place for it, too.
     Requested(Instant),
     /// The server knows it; its place in the connection is being negotiated.
     Negotiating(Instant),
@@ -130,13 +130,19 @@ impl Publishing {
     }
 
     /// The server has taken a track.
-    pub(crate) fn accepted(&mut self, cid: &str, info: &proto::TrackInfo, now: Instant) -> Option<&mut LocalTrack> {
-        let track =
-            self.tracks.iter_mut().find(|track| track.cid == cid && matches!(track.stage, Stage::Requested(_)))?;
+    pub(crate) fn accepted(&mut self, cid: &str, info: &proto::TrackInfo, now: Instant) -> Option<LocalTrackId> {
+        let id = self.requested(cid)?;
+        let track = self.get_mut(id)?;
         track.sid = Some((&info.sid).into());
         track.info = Some(info.clone());
         track.stage = Stage::Negotiating(now + PUBLISH_TIMEOUT);
-        Some(track)
+        Some(id)
+    }
+
+    /// The track that the server was asked to take, and has not taken yet, by its name there.
+    pub(crate) fn requested(&self, cid: &str) -> Option<LocalTrackId> {
+        let asked = self.tracks.iter().find(|track| track.cid == cid && matches!(track.stage, Stage::Requested(_)));
+        asked.map(|track| track.id)
     }
 
     /// Tracks that have got their place in the connection.

@@ -44,20 +44,7 @@ impl Requests {
 
     /// The server's answer. One that says yes comes before the change, which is waited for.
     pub(crate) fn answered(&mut self, response: &proto::RequestResponse) {
-        use proto::request_response::Reason;
-        let error = match response.reason() {
-            Reason::Ok | Reason::Queued => return,
-            Reason::NotAllowed => RoomError::NotAllowed,
-            Reason::NotFound => RoomError::NotFound,
-            Reason::LimitExceeded
-            | Reason::UnsupportedType
-            | Reason::UnclassifiedError
-            | Reason::InvalidHandle
-            | Reason::InvalidName
-            | Reason::DuplicateHandle
-            | Reason::DuplicateName
-            | Reason::InvalidRequest => RoomError::Refused(response.message.chars().take(200).collect()),
-        };
+        let Some(error) = refusal(response) else { return };
         if let Some(index) = self.pending.iter().position(|pending| pending.number == response.request_id) {
             (self.pending.swap_remove(index).reply)(Err(error));
         }
@@ -91,6 +78,29 @@ impl Requests {
     pub(crate) fn fail_all(&mut self) {
         for pending in std::mem::take(&mut self.pending) {
             (pending.reply)(Err(RoomError::Disconnected));
+        }
+    }
+}
+
+/// What an answer says, if not yes.
+pub(crate) fn refusal(response: &proto::RequestResponse) -> Option<RoomError> {
+    use proto::request_response::Reason;
+    /// Of what a server says about it.
+    const LONGEST: usize = 200;
+    match response.reason() {
+        Reason::Ok | Reason::Queued => None,
+        Reason::NotAllowed => Some(RoomError::NotAllowed),
+        Reason::NotFound => Some(RoomError::NotFound),
+        reason @ (Reason::LimitExceeded
+        | Reason::UnsupportedType
+        | Reason::UnclassifiedError
+        | Reason::InvalidHandle
+        | Reason::InvalidName
+        | Reason::DuplicateHandle
+        | Reason::DuplicateName
+        | Reason::InvalidRequest) => {
+            let message = if response.message.is_empty() { reason.as_str_name() } else { &response.message };
+            Some(RoomError::Refused(message.chars().take(LONGEST).collect()))
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) clients: Vec<Client>,
     /// A status that every websocket is refused with.
     pub(super) refuses: Option<u16>,
+    /// Announced tracks don't reach the server.
+    pub(super) refuses_tracks: bool,
     /// What is said on each new websocket, in place of what the server says.
     pub(super) script: Option<Vec<Vec<u8>>>,
     /// The share of the server's messages that arrive mutilated.
@@ -69,6 +71,7 @@ impl World {
             max_reconnect_attempts: 20,
             clients: Vec::new(),
             refuses: None,
+            refuses_tracks: false,
             script: None,
             mutations: 0.0,
             server: None,
@@ -390,6 +393,7 @@ impl World {
                 };
                 self.send_segment(connection, false, Segment::Status(status));
             }
+            (Segment::Message(bytes), Some(_)) if self.refuses_tracks && announces_track(&bytes) => {}
             (Segment::Message(bytes), Some(at_server)) => server.handle_message(at_server, &bytes, now),
             (Segment::Close, at_server) => {
                 if let Some(at_server) = at_server {
@@ -539,4 +543,9 @@ pub(super) fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
             }
         }
     }
+}
+
+fn announces_track(request: &[u8]) -> bool {
+    let request = proto::SignalRequest::decode(request).unwrap();
+    matches!(request.message, Some(proto::signal_request::Message::AddTrack(_)))
 }
