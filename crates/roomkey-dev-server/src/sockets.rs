@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use futures_util::SinkExt as _;
 use livekit_protocol as proto;
 use prost::Message as _;
 use roomkey_signal::{CloseCause, Frame, Server, ServerEvent, ServerLimits, ServerOutput};
@@ -39,9 +40,16 @@ pub(crate) async fn serve_client(
         let timeout = signal.poll_timeout().unwrap_or(now.instant + IDLE_TIMEOUT);
         tokio::select! {
             biased;
-            message = outgoing.recv() => match message {
-                Some(ToClient::Message(message)) => signal.send(*message),
-                Some(ToClient::Close) | None => signal.supersede(),
+            message = outgoing.recv() => {
+                // What is there already goes with it.
+                let mut next = Some(message.unwrap_or(ToClient::Close));
+                while let Some(message) = next {
+                    match message {
+                        ToClient::Message(message) => signal.send(*message),
+                        ToClient::Close => signal.supersede(),
+                    }
+                    next = outgoing.try_recv().ok();
+                }
             },
             message = socket.recv() => {
                 let now = Now::read().instant;
@@ -59,7 +67,8 @@ pub(crate) async fn serve_client(
     let _ = commands.send(Command::Lost { connection }).await;
 }
 
-/// Does what the protocol wants done; whether the websocket goes on.
+/// Does what the protocol wants done; whether the websocket goes on. Messages go out together: a far client would wait for
+/// those that don't fit into the packets that TCP sends at first, each of which a small one would fill.
 async fn carry_out(
     signal: &mut Server,
     socket: &mut WebSocket,
@@ -68,11 +77,11 @@ async fn carry_out(
 ) -> bool {
     while let Some(output) = signal.poll_output() {
         let goes_on = match output {
-            ServerOutput::Transmit(Frame::Binary(bytes)) => write(socket, Message::Binary(bytes.into())).await,
-            ServerOutput::Transmit(Frame::Text(text)) => write(socket, Message::Text(text.into())).await,
-            ServerOutput::WebsocketPing => write(socket, Message::Ping(Vec::new().into())).await,
+            ServerOutput::Transmit(Frame::Binary(bytes)) => feed(socket, Message::Binary(bytes.into())).await,
+            ServerOutput::Transmit(Frame::Text(text)) => feed(socket, Message::Text(text.into())).await,
+            ServerOutput::WebsocketPing => feed(socket, Message::Ping(Vec::new().into())).await,
             ServerOutput::Close(code) => {
-                write(socket, Message::Close(Some(CloseFrame { code: code.into(), reason: "".into() }))).await;
+                feed(socket, Message::Close(Some(CloseFrame { code: code.into(), reason: "".into() }))).await;
                 // The event that says why comes yet.
                 true
             }
@@ -88,6 +97,7 @@ async fn carry_out(
                     let _ = commands.send(Command::Request { connection, request }).await;
                 }
                 tracing::debug!(connection, ?cause, "a websocket ends");
+                flush(socket).await;
                 false
             }
             // A later version of the protocol's crate.
@@ -97,7 +107,16 @@ async fn carry_out(
             return false;
         }
     }
-    true
+    flush(socket).await
+}
+
+/// Puts it where a flush finds it. Whether the peer took what was there.
+async fn feed(socket: &mut WebSocket, message: Message) -> bool {
+    matches!(timeout(WRITE_PATIENCE, socket.feed(message)).await, Ok(Ok(())))
+}
+
+async fn flush(socket: &mut WebSocket) -> bool {
+    matches!(timeout(WRITE_PATIENCE, socket.flush()).await, Ok(Ok(())))
 }
 
 /// Whether the peer took it.
