@@ -28,15 +28,26 @@ async def join(task, token=None, room=None):
     return room
 
 
+async def publish(room):
+    source = rtc.AudioSource(RATE, 1, queue_size_ms=60)
+    track = rtc.LocalAudioTrack.create_audio_track("tone", source)
+    options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+    await room.local_participant.publish_track(track, options)
+    return source
+
+
 async def connect(task):
-    times = []
+    times, published = [], []
     for index, token in enumerate(task["tokens"]):
         since = time.monotonic()
         room = await join(task, token)
+        joined = time.monotonic()
+        await publish(room)
         if index > 0:
-            times.append((time.monotonic() - since) * 1000)
+            times.append((joined - since) * 1000)
+            published.append((time.monotonic() - since) * 1000)
         await room.disconnect()
-    say(milliseconds=times)
+    say(milliseconds=times, published=published)
 
 
 async def idle(task):
@@ -56,10 +67,7 @@ def tone(number):
 
 async def speak(task):
     room = await join(task)
-    source = rtc.AudioSource(RATE, 1, queue_size_ms=60)
-    track = rtc.LocalAudioTrack.create_audio_track("tone", source)
-    options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-    await room.local_participant.publish_track(track, options)
+    source = await publish(room)
     frames, since = task["seconds"] * 50, time.process_time()
     for number in range(frames):
         await source.capture_frame(tone(number))

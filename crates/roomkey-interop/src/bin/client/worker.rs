@@ -55,19 +55,22 @@ async fn join(task: &Task) -> Result<Room, BoxError> {
     Ok(Room::connect(&task.url, task.tokens.first().ok_or("no token")?).await?)
 }
 
-/// Joins one room after the other.
+/// Joins one room after the other, and publishes a track in it.
 async fn connect(task: &Task) -> Result<Value, BoxError> {
-    let mut times = Vec::new();
+    let (mut times, mut published) = (Vec::new(), Vec::new());
     for (index, token) in task.tokens.iter().enumerate() {
         let since = now();
         let room = Room::connect(&task.url, token).await?;
+        let joined = since.elapsed();
+        publish(&room).await?;
         // The first warms the process up.
         if index > 0 {
-            times.push(since.elapsed().as_secs_f64() * 1000.0);
+            times.push(joined.as_secs_f64() * 1000.0);
+            published.push(since.elapsed().as_secs_f64() * 1000.0);
         }
         room.close().await;
     }
-    Ok(json!({ "milliseconds": times }))
+    Ok(json!({ "milliseconds": times, "published": published }))
 }
 
 async fn idle(task: &Task) -> Result<Value, BoxError> {
