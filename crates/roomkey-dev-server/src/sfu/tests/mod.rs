@@ -1,0 +1,8 @@
+//! The core with clients of `roomkey-rtc`, in virtual time, over a link that loses nothing.
+
+mod agents;
+mod data;
+mod joining;
+mod media;
+mod paths;
+mod world;
