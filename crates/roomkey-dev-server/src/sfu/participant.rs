@@ -1,6 +1,6 @@
 //! Somebody in a room: who they are, what they may do, their connections, tracks and subscriptions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use livekit_protocol as proto;
@@ -65,8 +65,8 @@ pub(super) struct Participant {
     pub(super) missed: Option<Missed>,
     /// The last reliable sequence that came.
     pub(super) last_sequence: u32,
-    /// How loud it was told to be, where it speaks.
-    pub(super) speaking: Option<f32>,
+    /// Who it was told to speak, and how loud.
+    pub(super) speakers: BTreeMap<ParticipantId, f32>,
 }
 
 impl Participant {
@@ -106,12 +106,17 @@ impl Participant {
             hears_since: 0,
             missed: None,
             last_sequence: 0,
-            speaking: None,
+            speakers: BTreeMap::new(),
         }
     }
 
     pub(super) fn is_single(&self) -> bool {
         self.subscriber.is_none()
+    }
+
+    /// Whether it is told when this participant speaks: it is the same, or sends it a track.
+    pub(super) fn hears(&self, own: ParticipantId, speaker: ParticipantId) -> bool {
+        own == speaker || self.subscriptions.iter().any(|subscription| subscription.publisher == speaker)
     }
 
     pub(super) fn is_agent(&self) -> bool {

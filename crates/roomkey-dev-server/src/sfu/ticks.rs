@@ -1,5 +1,6 @@
 //! What a room does because time passes.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
@@ -132,27 +133,32 @@ impl Room {
         }
     }
 
+    /// Each is told what has changed of those whose tracks it gets, and of itself.
     fn update_speakers(&mut self, cx: &mut Context<'_>) {
-        let mut changed = Vec::new();
-        for participant in self.participants.values_mut() {
-            let loudest =
-                participant.publications.iter_mut().filter_map(|found| found.levels.take()).max_by(f32::total_cmp);
-            if participant.speaking == loudest {
-                continue;
+        let mut speaking = BTreeMap::new();
+        for (id, participant) in &mut self.participants {
+            let levels = participant.publications.iter_mut().filter_map(|found| found.levels.take());
+            if let Some(loudest) = levels.max_by(f32::total_cmp) {
+                speaking.insert(*id, loudest);
             }
-            participant.speaking = loudest;
-            changed.push(proto::SpeakerInfo {
-                sid: participant.sid.clone(),
-                level: loudest.unwrap_or_default(),
-                active: loudest.is_some(),
-            });
         }
-        if changed.is_empty() {
-            return;
-        }
-        for participant in self.participants.values() {
-            let speakers = proto::SpeakersChanged { speakers: changed.clone() };
-            participant.send(Message::SpeakersChanged(speakers), cx);
+        let sids: BTreeMap<_, _> = self.participants.iter().map(|(id, found)| (*id, found.sid.clone())).collect();
+        for (id, participant) in &mut self.participants {
+            let heard: BTreeMap<_, _> = speaking
+                .iter()
+                .filter(|(speaker, _)| participant.hears(*id, **speaker))
+                .map(|(id, at)| (*id, *at))
+                .collect();
+            let before = std::mem::replace(&mut participant.speakers, heard);
+            let heard = &participant.speakers;
+            let begun =
+                heard.iter().filter(|(id, level)| before.get(id) != Some(level)).map(|(id, level)| (id, *level, true));
+            let ended = before.keys().filter(|id| !heard.contains_key(id)).map(|id| (id, 0.0, false));
+            let info = |(id, level, active)| Some(proto::SpeakerInfo { sid: sids.get(id)?.clone(), level, active });
+            let speakers: Vec<_> = begun.chain(ended).filter_map(info).collect();
+            if !speakers.is_empty() {
+                participant.send(Message::SpeakersChanged(proto::SpeakersChanged { speakers }), cx);
+            }
         }
     }
 

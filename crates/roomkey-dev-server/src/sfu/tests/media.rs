@@ -104,3 +104,33 @@ fn sections_that_a_client_is_about_to_offer_are_not_asked_for_again() {
     });
     assert_eq!(asked.sum::<u32>(), 4, "one for each track but the first, for which there was one");
 }
+
+#[test]
+fn who_comes_while_somebody_speaks_is_told_and_who_no_longer_listens_too() {
+    let mut world = World::new();
+    let speaker = world.join("speaker");
+    world.run(Duration::from_secs(1));
+    let sender = world.publish_audio(speaker);
+    world.speak(speaker, sender, 40);
+    let listener = world.join("listener");
+    world.speak(speaker, sender, 60);
+    let own = world.clients[speaker].speakers();
+    assert_eq!(own.iter().map(|(_, active)| *active).collect::<Vec<_>>(), [true], "nothing has changed since");
+    assert_eq!(world.clients[listener].speakers(), own);
+
+    let info = world.clients[listener].updates_of("speaker").last().map(|info| info.tracks[0].sid.clone());
+    let joined = world.clients[listener].messages.iter().find_map(|message| match message {
+        Message::Join(join) => join.other_participants.first().map(|info| info.tracks[0].sid.clone()),
+        _ => None,
+    });
+    let unsubscribe = proto::UpdateSubscription {
+        track_sids: vec![info.or(joined).unwrap()],
+        subscribe: false,
+        ..Default::default()
+    };
+    world.request(listener, Request::Subscription(unsubscribe));
+    world.speak(speaker, sender, 40);
+    assert_eq!(world.clients[speaker].speakers(), own);
+    let heard: Vec<_> = world.clients[listener].speakers().into_iter().map(|(_, active)| active).collect();
+    assert_eq!(heard, [true, false]);
+}

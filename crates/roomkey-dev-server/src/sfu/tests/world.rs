@@ -32,6 +32,8 @@ pub(super) struct Client {
     pub(super) rtc: PeerConnection,
     pub(super) reliable: ChannelId,
     pub(super) sequence: u32,
+    /// Packets of audio.
+    pub(super) spoken: u64,
     pub(super) messages: Vec<Message>,
     pub(super) data: Vec<proto::DataPacket>,
     pub(super) packets: Vec<IncomingRtp>,
@@ -69,12 +71,22 @@ impl Client {
             rtc,
             reliable,
             sequence: 0,
+            spoken: 0,
             messages: Vec::new(),
             data: Vec::new(),
             packets: Vec::new(),
             is_busy: false,
             is_closed: false,
         }
+    }
+
+    /// Who began or ceased to speak, as it was told.
+    pub(super) fn speakers(&self) -> Vec<(String, bool)> {
+        let changes = self.messages.iter().filter_map(|message| match message {
+            Message::SpeakersChanged(changed) => Some(&changed.speakers),
+            _ => None,
+        });
+        changes.flatten().map(|speaker| (speaker.sid.clone(), speaker.active)).collect()
     }
 
     pub(super) fn updates_of(&self, identity: &str) -> Vec<&proto::ParticipantInfo> {
@@ -291,7 +303,9 @@ impl World {
     }
 
     pub(super) fn speak(&mut self, client: usize, sender: SenderId, packets: u64) {
-        for index in 0..packets {
+        for _ in 0..packets {
+            let index = self.clients[client].spoken;
+            self.clients[client].spoken += 1;
             let timestamp = u32::try_from(index * 960).unwrap();
             let packet = OutgoingRtp::new(Codec::Opus, index, timestamp, vec![0xfc, 1, 2, 3])
                 .with_audio_level(Some(-10), Some(true));
