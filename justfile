@@ -12,7 +12,7 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --document-private-items
     @if cargo deny --version >/dev/null 2>&1; then just deny; else echo "cargo-deny is not installed: just deny-install"; fi
 
-# All tests, doc tests and committed seeds.
+# All tests, doc tests and committed seeds; on Linux with ALSA (libasound2-dev and pkg-config), for the feature `cpal`.
 test:
     cargo test --workspace --all-features
 
@@ -71,7 +71,7 @@ deny:
 deny-install:
     cargo install cargo-deny@0.20.2 --locked
 
-# Each feature alone and together.
+# Each feature alone and together; `cpal` needs ALSA on Linux.
 matrix:
     cargo check -p roomkey --no-default-features
     cargo check -p roomkey --no-default-features --features token
@@ -80,6 +80,7 @@ matrix:
     cargo check -p roomkey --no-default-features --features room
     cargo check -p roomkey --no-default-features --features session
     cargo check -p roomkey --no-default-features --features sonora
+    cargo check -p roomkey --no-default-features --features cpal
     cargo check -p roomkey --no-default-features --features vp8-keyframes
     cargo check -p roomkey --no-default-features --features minter
     cargo check -p roomkey --no-default-features --features blocking

@@ -30,6 +30,8 @@ mod video;
 mod video_settings;
 mod websocket;
 
+#[cfg(feature = "cpal")]
+pub use audio::device;
 pub use audio::{
     AudioCodec, AudioDecoder, AudioEncoder, AudioFrame, AudioProcessor, AudioSource, AudioSourceOptions, AudioStream,
     AudioStreamOptions, AudioStreamStats, CodecError, InvalidAudioFrame, OpusCodec, Recording,

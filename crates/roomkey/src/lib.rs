@@ -3,6 +3,9 @@
 #[cfg(feature = "room")]
 #[doc(inline)]
 pub use roomkey_room as room;
+#[cfg(feature = "cpal")]
+#[doc(inline)]
+pub use roomkey_room::device;
 #[cfg(feature = "room")]
 pub use roomkey_room::{
     AudioFrame, AudioSource, AudioSourceOptions, AudioStream, AudioStreamOptions, ByteStreamOptions, ConnectError,

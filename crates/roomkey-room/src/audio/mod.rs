@@ -3,6 +3,8 @@
 mod codec;
 mod converter;
 mod delay;
+#[cfg(feature = "cpal")]
+pub mod device;
 mod frame;
 mod inlet;
 mod jitter_buffer;

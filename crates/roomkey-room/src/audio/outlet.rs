@@ -110,6 +110,17 @@ impl Shared {
         attached.then(|| Outlet { shared: Arc::clone(self) })
     }
 
+    /// How much waits. While nobody polls the queue, what was to go by now has gone.
+    #[cfg(feature = "cpal")]
+    pub(crate) fn backlog(&self, now: Instant) -> std::time::Duration {
+        let mut queue = self.queue();
+        if !queue.is_attached() {
+            let unheard = queue.poll(now);
+            debug_assert_eq!(unheard, None, "what is not heard is not encoded");
+        }
+        queue.queued()
+    }
+
     /// Waits until the queue is as it should be. While nobody polls it, it is emptied at the same pace from here.
     pub(crate) async fn wait_until(&self, mut is: impl FnMut(&SendQueue) -> bool, now: fn() -> Instant) {
         loop {

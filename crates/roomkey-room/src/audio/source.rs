@@ -143,6 +143,12 @@ impl AudioSource {
         recording
     }
 
+    /// The same where nobody may poll the queue: what was to go by now has gone.
+    #[cfg(feature = "cpal")]
+    pub(crate) fn backlog(&self, now: std::time::Instant) -> Duration {
+        self.inner.shared.backlog(now)
+    }
+
     /// Whether it has two channels.
     pub(crate) fn is_stereo(&self) -> bool {
         self.inner.format.num_channels == 2
