@@ -30,8 +30,14 @@ impl Tone {
     }
 }
 
-/// How often the samples of one channel go through zero upwards in a second.
+/// How often the samples of one channel go through zero upwards in a second, by the time that most of them are apart: the
+/// first milliseconds of a codec are no tone yet.
 pub(crate) fn frequency(samples: &[f32], rate: u32) -> f64 {
-    let crossings = samples.windows(2).filter(|pair| pair[0] <= 0.0 && pair[1] > 0.0).count();
-    crossings as f64 * f64::from(rate) / samples.len().max(1) as f64
+    let upwards = samples.windows(2).enumerate().filter(|(_, pair)| pair[0] <= 0.0 && pair[1] > 0.0);
+    // Between which samples, and where.
+    let crossings: Vec<_> =
+        upwards.map(|(index, pair)| index as f64 + f64::from(pair[0] / (pair[0] - pair[1]))).collect();
+    let mut periods: Vec<_> = crossings.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    periods.sort_by(f64::total_cmp);
+    periods.get(periods.len() / 2).map_or(0.0, |period| f64::from(rate) / period)
 }
