@@ -3,6 +3,7 @@
 mod audio;
 mod clock;
 mod command;
+mod connection;
 mod connection_state;
 mod core;
 mod data_stream;
