@@ -2,13 +2,17 @@
 
 mod address;
 mod client;
+mod gathering;
 mod hostile;
 mod joining;
 mod loss;
+mod media_stream;
 mod outage;
 mod path;
 mod restart;
 mod streams;
 mod tcp;
+mod turn_server;
+mod ways;
 mod websocket;
 mod world;
