@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 use crate::core::Settings;
 use crate::data_stream::limits::StreamLimits;
 use crate::error::ConnectError;
+use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::room::Room;
 
 /// The protocol that is spoken: what livekit-server 1.13.5 and its clients of that time speak.
@@ -30,6 +31,8 @@ pub struct RoomBuilder {
     max_reconnect_attempts: u32,
     attributes: HashMap<String, String>,
     stream_limits: StreamLimits,
+    ice_transport_policy: IceTransportPolicy,
+    ice_servers: Option<Vec<IceServer>>,
     pub(crate) local_addresses: Option<Vec<IpAddr>>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
@@ -47,6 +50,8 @@ impl Default for RoomBuilder {
             max_reconnect_attempts: 20,
             attributes: HashMap::new(),
             stream_limits: StreamLimits::default(),
+            ice_transport_policy: IceTransportPolicy::default(),
+            ice_servers: None,
             local_addresses: None,
             tls: None,
         }
@@ -108,7 +113,17 @@ impl RoomBuilder {
         Self { local_addresses: Some(addresses.into_iter().collect()), ..self }
     }
 
-    /// TLS for `wss`; by default rustls on ring with the certificates that the system trusts.
+    /// Which paths media may take; any by default, beginning with UDP. A server can ask for relays alone, too.
+    pub fn ice_transport_policy(self, ice_transport_policy: IceTransportPolicy) -> Self {
+        Self { ice_transport_policy, ..self }
+    }
+
+    /// STUN and TURN servers, in the place of those that the server names. They are asked where no path is found at once.
+    pub fn ice_servers(self, ice_servers: impl IntoIterator<Item = IceServer>) -> Self {
+        Self { ice_servers: Some(ice_servers.into_iter().collect()), ..self }
+    }
+
+    /// TLS for `wss` and for TURN; by default rustls on ring with the certificates that the system trusts.
     pub fn tls_config(self, tls: Arc<ClientConfig>) -> Self {
         Self { tls: Some(tls), ..self }
     }
@@ -144,6 +159,8 @@ impl RoomBuilder {
             connect_timeout: self.connect_timeout,
             max_reconnect_attempts: self.max_reconnect_attempts,
             stream_limits: self.stream_limits.clone(),
+            ice_transport_policy: self.ice_transport_policy,
+            ice_servers: self.ice_servers.clone(),
         }
     }
 }

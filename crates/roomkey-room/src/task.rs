@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::Bytes;
 use crate::clock;
 use crate::command::{Command, ReliableData};
 use crate::connection_state::{ConnectionState, DisconnectReason};
-use crate::core::{Core, DialId, Effect, Happened, InvocationId, LocalTrackId, SocketId};
+use crate::core::{Core, DialId, Effect, Errand, Happened, InvocationId, LocalTrackId, SocketId};
 use crate::data_stream::reader::StreamReader;
 use crate::error::ConnectError;
 use crate::event::{Broadcast, RoomEvent, TranscriptionSegment};
@@ -33,6 +33,7 @@ use crate::room_info::RoomInfo;
 use crate::rpc::error::RpcError;
 use crate::rpc_method::RpcMethods;
 use crate::sockets::{Sockets, local_addresses};
+use crate::streams::{StreamInput, Streams};
 use crate::take_once::TakeOnce;
 use crate::websocket::{self, Websocket};
 
@@ -66,6 +67,7 @@ pub(crate) struct Io {
     websocket: Option<Box<Websocket>>,
     dialing: Option<(DialId, BoxFuture<'static, Dialed>)>,
     sockets: HashMap<SocketId, Sockets>,
+    streams: Streams,
     outlets: Vec<(LocalTrackId, Box<dyn RtpOutlet>)>,
     buffer: Vec<u8>,
 }
@@ -81,6 +83,7 @@ enum Input {
     Message(Option<Bytes>),
     Dialed(DialId, Dialed),
     Datagram(SocketId, usize, SocketAddr, SocketAddr),
+    Stream(StreamInput),
     /// A source has something to send, or who listens wants something.
     Woken,
     Answer(InvocationId, Result<String, RpcError>),
@@ -129,6 +132,7 @@ impl Task {
                 Input::Datagram(sockets, length, source, destination) => {
                     self.receive(sockets, length, source, destination, now);
                 }
+                Input::Stream(input) => self.take_stream(input, now),
                 Input::Answer(id, answer) => self.core.respond(id, answer, now),
                 Input::Woken | Input::Timeout => {
                     self.send_media(now);
@@ -147,7 +151,7 @@ impl Task {
         let now = clock::now();
         let outlets = self.io.outlets.iter().filter_map(|(_, outlet)| outlet.next_due(now)).min();
         let deadline = [self.core.timeout(), outlets, self.sinks.timeout()].into_iter().flatten().min();
-        let Io { websocket, dialing, sockets, buffer, .. } = &mut self.io;
+        let Io { websocket, dialing, sockets, streams, buffer, .. } = &mut self.io;
         tokio::select! {
             biased;
             command = self.commands.recv(), if has_handles => Input::Command(command),
@@ -156,6 +160,7 @@ impl Task {
             (id, length, source, destination) = poll_fn(|cx| poll_sockets(sockets, buffer, cx)) => {
                 Input::Datagram(id, length, source, destination)
             }
+            input = poll_fn(|cx| streams.poll(cx)) => Input::Stream(input),
             () = self.sinks.woken() => Input::Woken,
             (id, answer) = self.methods.next_answer() => Input::Answer(id, answer),
             () = until(deadline) => Input::Timeout,
@@ -176,6 +181,34 @@ impl Task {
                 Poll::Ready(next) => received = next,
                 Poll::Pending => return,
             }
+        }
+    }
+
+    fn take_stream(&mut self, input: StreamInput, now: Instant) {
+        match input {
+            StreamInput::Opened((sockets, stream), ends) => self.core.handle_stream_opened(sockets, stream, ends, now),
+            StreamInput::Received((sockets, stream), length) => {
+                self.core.handle_stream_bytes(sockets, stream, self.io.streams.received(length), now);
+            }
+            StreamInput::Closed((sockets, stream)) => self.core.handle_stream_closed(sockets, stream, now),
+            StreamInput::Resolved(sockets, lookup, found) => {
+                self.core.handle_resolved(sockets, lookup, &found, now);
+            }
+        }
+    }
+
+    fn run_errand(&mut self, sockets: SocketId, errand: Errand) {
+        let streams = &mut self.io.streams;
+        match errand {
+            Errand::Resolve { lookup, host } => streams.resolve(sockets, lookup, host),
+            Errand::Connect { stream, target } => streams.connect((sockets, stream), target, self.tls.clone()),
+            Errand::Write { stream, bytes, may_be_lost } => {
+                if !streams.write((sockets, stream), &bytes, may_be_lost) {
+                    streams.disconnect((sockets, stream));
+                    self.core.handle_stream_closed(sockets, stream, clock::now());
+                }
+            }
+            Errand::Disconnect { stream } => streams.disconnect((sockets, stream)),
         }
     }
 
@@ -289,6 +322,7 @@ impl Task {
                         sockets.send(&transmit);
                     }
                 }
+                Effect::Errand { sockets, errand } => self.run_errand(sockets, errand),
                 Effect::Send(bytes) => {
                     if self.io.websocket.as_mut().is_some_and(|websocket| !websocket.send(bytes)) {
                         self.io.websocket = None;
@@ -298,6 +332,7 @@ impl Task {
                 Effect::Happened(happened) => self.happened(happened),
                 Effect::Bind { sockets } => self.bind(sockets),
                 Effect::Unbind { sockets } => {
+                    self.io.streams.remove(sockets);
                     self.io.sockets.remove(&sockets);
                 }
                 Effect::Dial { dial, url, authorization } => {

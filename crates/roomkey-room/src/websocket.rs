@@ -8,10 +8,8 @@ use std::task::{Context, Poll};
 use futures_util::{Sink, Stream};
 use roomkey_signal::MAX_RESPONSE_SIZE;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
@@ -19,13 +17,10 @@ use tokio_tungstenite::tungstenite::{Bytes, Error};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use url::Url;
 
+use crate::connection::{self, Connection};
+
 /// Messages that wait for the network; a websocket that takes none of so many is broken.
 const MAX_WAITING: usize = 4_096;
-
-/// A byte stream, with TLS or without.
-pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// An open websocket, with what waits to be sent on it.
 pub(crate) struct Websocket {
@@ -82,23 +77,7 @@ async fn connect(url: &Url, tls: Option<Arc<ClientConfig>>) -> std::io::Result<B
     if !is_secure {
         return Ok(Box::new(stream));
     }
-    let tls = match tls {
-        Some(tls) => tls,
-        None => Arc::new(system_trust().map_err(std::io::Error::other)?),
-    };
-    let name = ServerName::try_from(host).map_err(|_| std::io::ErrorKind::InvalidInput)?;
-    Ok(Box::new(TlsConnector::from(tls).connect(name, stream).await?))
-}
-
-/// TLS by rustls on ring, with the certificates that the system trusts.
-fn system_trust() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?;
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth())
+    connection::secure(stream, &host, tls).await
 }
 
 impl Websocket {

@@ -39,6 +39,13 @@ pub struct Transmit {
     pub payload: Vec<u8>,
 }
 
+impl Transmit {
+    /// A datagram.
+    pub fn udp(source: SocketAddr, destination: SocketAddr, payload: Vec<u8>) -> Self {
+        Self { protocol: Protocol::Udp, source, destination, payload }
+    }
+}
+
 impl fmt::Debug for Transmit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { protocol, source, destination, payload } = self;

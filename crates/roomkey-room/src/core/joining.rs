@@ -8,15 +8,19 @@ use proto::signal_request::Message as Request;
 use roomkey_signal::{ClientEvent, ClientOutput, ConnectParameters, DisconnectCause, HandshakeStep, LeaveAction};
 
 use super::link::{Dial, Join};
-use super::transport::{Role, Transport};
+use super::transport::{Polled, Role, Transport};
 use super::{Core, DialId, Effect, Happened, Phase, SocketId};
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::error::ConnectError;
+use crate::ice_server::{Allowed, IceServer};
 
 /// How long a websocket may take to open, for a join.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a resume: an outage swallows what TCP sends, so that another try is soon better than this one.
 const RESUME_DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// What is looked at of the ICE servers that a server names.
+const MAX_ICE_SERVERS: usize = 16;
+const MAX_ICE_URLS: usize = 16;
 /// Between two tries of a join at a server that is out of order.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
 
@@ -25,10 +29,11 @@ impl Core {
     pub(super) fn open_transports(&mut self, now: Instant) {
         self.close_transports();
         let roles: &[Role] = if self.link.is_single() { &[Role::Single] } else { &[Role::Publisher, Role::Subscriber] };
+        let allowed = Allowed::by(self.settings.ice_transport_policy);
         for role in roles {
             self.last_sockets += 1;
             let sockets = self.last_sockets;
-            let transport = Transport::new(*role, sockets, now);
+            let transport = Transport::new(*role, sockets, allowed, now);
             if *role == Role::Subscriber {
                 self.link.subscriber = Some(transport);
             } else {
@@ -39,16 +44,29 @@ impl Core {
         self.link.dial = Dial::Preparing;
     }
 
+    /// What was lent is given back, and what closing says to the other side is sent.
     pub(super) fn close_transports(&mut self) {
-        for transport in [self.link.publisher.take(), self.link.subscriber.take()].into_iter().flatten() {
-            self.effects.push_back(Effect::Unbind { sockets: transport.sockets });
+        for mut transport in [self.link.publisher.take(), self.link.subscriber.take()].into_iter().flatten() {
+            let (sockets, now) = (transport.sockets, transport.gathering.now());
+            loop {
+                match transport.poll(now) {
+                    Ok(_) => {}
+                    Err(Polled::Idle) if transport.gathering.is_closed() => break,
+                    Err(Polled::Idle) => transport.gathering.close(),
+                    Err(polled @ (Polled::Transmit(_) | Polled::Errand(_))) => {
+                        self.carry(transport.is_subscriber(), sockets, polled);
+                    }
+                    Err(Polled::Candidate(_)) => {}
+                }
+            }
+            self.effects.push_back(Effect::Unbind { sockets });
         }
     }
 
     /// Sockets are bound to these addresses.
     pub(crate) fn handle_bound(&mut self, sockets: SocketId, addresses: Vec<SocketAddr>, now: Instant) {
         let Some(transport) = self.link.transports_mut().find(|transport| transport.sockets == sockets) else { return };
-        transport.set_addresses(addresses);
+        transport.set_addresses(addresses, now);
         if self.link.dial == Dial::Preparing && self.link.transports().all(Transport::has_addresses) {
             self.dial(now);
         }
@@ -198,7 +216,12 @@ impl Core {
     fn handle_signal(&mut self, event: ClientEvent, now: Instant) {
         match event {
             ClientEvent::Joined(join) => self.handle_joined(&join, now),
-            ClientEvent::Resumed(_) => self.handle_resumed(now),
+            ClientEvent::Resumed(reconnect) => {
+                if let Some(reconnect) = reconnect {
+                    self.set_ice_servers(&reconnect.ice_servers, reconnect.client_configuration.as_ref());
+                }
+                self.handle_resumed(now);
+            }
             ClientEvent::Message(message) => self.handle_response(*message, now),
             ClientEvent::TokenRefreshed => {
                 self.token = self.link.signal.token().clone();
@@ -246,6 +269,8 @@ impl Core {
         self.room = join.room.clone().unwrap_or_default();
         self.told.push(Happened::RoomChanged(Box::new(self.room.clone())));
         self.members.joined(own, &join.other_participants, &mut self.told);
+        self.set_ice_servers(&join.ice_servers, join.client_configuration.as_ref());
+        self.link.transports_mut().for_each(|transport| transport.gathering.restart(now));
         if self.link.is_single() {
             self.link.transports_mut().for_each(|transport| transport.expect_answer(now));
         } else {
@@ -256,6 +281,25 @@ impl Core {
             self.republish(now);
             self.packets.restart();
             self.send_wishes();
+        }
+    }
+
+    /// The servers that find addresses, and whether nothing else is to be used; with each join and each resume.
+    fn set_ice_servers(&mut self, servers: &[proto::IceServer], configuration: Option<&proto::ClientConfiguration>) {
+        let read = |server: &proto::IceServer| {
+            IceServer::new(server.urls.iter().take(MAX_ICE_URLS)).with_credential(&server.username, &server.credential)
+        };
+        let servers = match &self.settings.ice_servers {
+            Some(own) => own.clone(),
+            None => servers.iter().take(MAX_ICE_SERVERS).map(read).collect(),
+        };
+        let is_relay_only = configuration
+            .is_some_and(|configuration| configuration.force_relay() == proto::ClientConfigSetting::Enabled);
+        for transport in self.link.transports_mut() {
+            transport.set_ice_servers(&servers);
+            if is_relay_only {
+                transport.set_relay_only();
+            }
         }
     }
 

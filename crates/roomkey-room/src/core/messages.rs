@@ -33,7 +33,7 @@ impl Core {
         match message {
             Response::Answer(answer) => self.handle_answer(answer, now),
             Response::Offer(offer) => self.handle_offer(offer, now),
-            Response::Trickle(trickle) => self.handle_trickle(&trickle),
+            Response::Trickle(trickle) => self.handle_trickle(&trickle, now),
             Response::MediaSectionsRequirement(required) => {
                 let Some(transport) = &mut self.link.publisher else { return };
                 // None missing means that the free ones can be had with any offer, and without a change there is none.
@@ -144,12 +144,12 @@ impl Core {
         }
     }
 
-    fn handle_trickle(&mut self, trickle: &proto::TrickleRequest) {
-        // What can't be used, such as a host name or TCP, is passed over.
+    fn handle_trickle(&mut self, trickle: &proto::TrickleRequest, now: Instant) {
+        // What can't be used, such as a host name, is passed over.
         let Ok(Some(candidate)) = Candidate::from_trickle_json(&trickle.candidate_init) else { return };
         let is_subscriber = trickle.target() == proto::SignalTarget::Subscriber && self.link.subscriber.is_some();
         if let Some(transport) = self.link.transport_mut(is_subscriber) {
-            transport.add_remote_candidate(candidate);
+            transport.add_remote_candidate(candidate, now);
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod calls;
+mod gathering;
 mod happened;
 mod joining;
 mod link;
@@ -30,10 +31,13 @@ use url::Url;
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::data_stream::limits::StreamLimits;
 use crate::error::ConnectError;
+use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::names::TrackSid;
 pub(crate) use crate::rpc::endpoint::InvocationId;
 
 use calls::Calls;
+use gathering::Gathering;
+pub(crate) use gathering::{Errand, LookupId, Resolved, StreamId, StreamTarget};
 pub(crate) use happened::Happened;
 use link::Link;
 use members::Members;
@@ -57,10 +61,12 @@ pub(crate) type DialId = u64;
 pub(crate) enum Effect {
     /// Bind UDP sockets, in the place of those of the same number, and tell [`Core::handle_bound`].
     Bind { sockets: SocketId },
-    /// Close these UDP sockets.
+    /// Close these UDP sockets, and all connections that are of the same peer connection.
     Unbind { sockets: SocketId },
     /// Send a datagram from the socket with the source address.
     Transmit { sockets: SocketId, transmit: Transmit },
+    /// Do this for the peer connection with these sockets.
+    Errand { sockets: SocketId, errand: Errand },
     /// Open a websocket, in the place of one that there may be.
     Dial { dial: DialId, url: Url, authorization: (&'static str, String) },
     /// GET the URL, and tell its status.
@@ -86,6 +92,9 @@ pub(crate) struct Settings {
     /// How often it is tried to come back before the room is over.
     pub(crate) max_reconnect_attempts: u32,
     pub(crate) stream_limits: StreamLimits,
+    pub(crate) ice_transport_policy: IceTransportPolicy,
+    /// In the place of those that the server names.
+    pub(crate) ice_servers: Option<Vec<IceServer>>,
 }
 
 #[derive(Debug)]
@@ -185,9 +194,7 @@ impl Core {
     /// Time has passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         for transport in self.link.transports_mut() {
-            if transport.timeout <= now {
-                transport.rtc.handle_timeout(now);
-            }
+            transport.handle_timeout(now);
         }
         self.link.signal.handle_timeout(now);
         self.drain_signal(now);
@@ -222,7 +229,50 @@ impl Core {
     ) {
         let found = self.link.transports_mut().find(|transport| transport.sockets == sockets);
         if let Some(transport) = found {
-            transport.rtc.handle_datagram(now, source, destination, datagram);
+            transport.handle_datagram(source, destination, datagram, now);
+            self.settle(now);
+        }
+    }
+
+    fn gathering(&mut self, sockets: SocketId) -> Option<&mut Gathering> {
+        let found = self.link.transports_mut().find(|transport| transport.sockets == sockets);
+        found.map(|transport| &mut transport.gathering)
+    }
+
+    /// The addresses of a host were found; none if it is not known.
+    pub(crate) fn handle_resolved(&mut self, sockets: SocketId, lookup: LookupId, found: &[Resolved], now: Instant) {
+        if let Some(gathering) = self.gathering(sockets) {
+            gathering.handle_resolved(lookup, found, now);
+            self.settle(now);
+        }
+    }
+
+    /// A connection is open, between these addresses.
+    pub(crate) fn handle_stream_opened(
+        &mut self,
+        sockets: SocketId,
+        stream: StreamId,
+        (local, remote): (std::net::SocketAddr, std::net::SocketAddr),
+        now: Instant,
+    ) {
+        if let Some(gathering) = self.gathering(sockets) {
+            gathering.handle_opened(stream, local, remote, now);
+            self.settle(now);
+        }
+    }
+
+    /// Bytes came on a connection.
+    pub(crate) fn handle_stream_bytes(&mut self, sockets: SocketId, stream: StreamId, bytes: &[u8], now: Instant) {
+        if let Some(gathering) = self.gathering(sockets) {
+            gathering.handle_bytes(stream, bytes, now);
+            self.settle(now);
+        }
+    }
+
+    /// A connection is closed, or could not be opened.
+    pub(crate) fn handle_stream_closed(&mut self, sockets: SocketId, stream: StreamId, now: Instant) {
+        if let Some(gathering) = self.gathering(sockets) {
+            gathering.handle_closed(stream, now);
             self.settle(now);
         }
     }
@@ -309,18 +359,33 @@ impl Core {
         let mut has_moved = false;
         for is_subscriber in [false, true] {
             while let Some(transport) = self.link.transport_mut(is_subscriber) {
-                match transport.poll() {
+                let sockets = transport.sockets;
+                match transport.poll(now) {
                     Ok(event) => self.handle_event(is_subscriber, event, now),
-                    Err(Polled::Transmit(transmit)) => {
-                        let sockets = transport.sockets;
-                        self.effects.push_back(Effect::Transmit { sockets, transmit });
-                    }
                     Err(Polled::Idle) => break,
+                    Err(polled) => self.carry(is_subscriber, sockets, polled),
                 }
                 has_moved = true;
             }
         }
         has_moved
+    }
+
+    fn carry(&mut self, is_subscriber: bool, sockets: SocketId, polled: Polled) {
+        match polled {
+            Polled::Transmit(transmit) => self.effects.push_back(Effect::Transmit { sockets, transmit }),
+            Polled::Errand(errand) => self.effects.push_back(Effect::Errand { sockets, errand }),
+            Polled::Candidate(candidate_init) => {
+                let target =
+                    if is_subscriber { proto::SignalTarget::Subscriber } else { proto::SignalTarget::Publisher };
+                self.ask(proto::signal_request::Message::Trickle(proto::TrickleRequest {
+                    candidate_init,
+                    target: target.into(),
+                    ..Default::default()
+                }));
+            }
+            Polled::Idle => {}
+        }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "events that ask nothing of a room")]
@@ -393,19 +458,6 @@ impl Core {
         self.calls.end();
         for transport in self.link.transports_mut() {
             transport.rtc.close();
-        }
-        // What closing says to the other side.
-        for is_subscriber in [false, true] {
-            while let Some(transport) = self.link.transport_mut(is_subscriber) {
-                match transport.poll() {
-                    Ok(_) => {}
-                    Err(Polled::Transmit(transmit)) => {
-                        let sockets = transport.sockets;
-                        self.effects.push_back(Effect::Transmit { sockets, transmit });
-                    }
-                    Err(Polled::Idle) => break,
-                }
-            }
         }
         self.close_transports();
         self.effects.push_back(Effect::CloseWebsocket);

@@ -223,7 +223,7 @@ impl Core {
         self.request_now(Request::SyncState(sync));
         // A new path, in any case: the server sees which connection it is that comes back.
         if let Some(transport) = &mut self.link.publisher {
-            transport.rtc.restart_ice();
+            transport.restart_ice(now);
             match transport.offer_again(now) {
                 Some(offer) => {
                     transport.want_offer();

@@ -9,6 +9,9 @@ use roomkey_rtc::{
     Transmit,
 };
 
+use super::gathering::{Errand, Gathered, Gathering};
+use crate::ice_server::{Allowed, IceServer};
+
 /// The sockets of one connection, as the shell knows them.
 pub(crate) type SocketId = u64;
 
@@ -44,6 +47,11 @@ pub(crate) struct Transport {
     pub(crate) sockets: SocketId,
     pub(crate) rtc: PeerConnection,
     addresses: Vec<SocketAddr>,
+    allowed: Allowed,
+    pub(crate) gathering: Gathering,
+    /// Candidates that the server has not been told.
+    untold: Vec<Candidate>,
+    remote_ufrag: String,
     receivers: usize,
     pub(crate) reliable: Option<ChannelId>,
     pub(crate) lossy: Option<ChannelId>,
@@ -64,7 +72,7 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(role: Role, sockets: SocketId, now: Instant) -> Self {
+    pub(crate) fn new(role: Role, sockets: SocketId, allowed: Allowed, now: Instant) -> Self {
         let config = Config::new().with_data_queue_limit(DATA_QUEUE).with_eager_ice(role != Role::Subscriber);
         let mut rtc = PeerConnection::new(&config, now);
         let (mut reliable, mut lossy) = (None, None);
@@ -78,6 +86,11 @@ impl Transport {
             sockets,
             rtc,
             addresses: Vec::new(),
+            allowed,
+            // The server makes the offers to it, and so leads its checks.
+            gathering: Gathering::new(allowed, role == Role::Subscriber, now),
+            untold: Vec::new(),
+            remote_ufrag: String::new(),
             receivers: 0,
             reliable,
             lossy,
@@ -118,18 +131,45 @@ impl Transport {
     }
 
     /// The sockets are bound here.
-    pub(crate) fn set_addresses(&mut self, addresses: Vec<SocketAddr>) {
+    pub(crate) fn set_addresses(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
         for gone in self.addresses.iter().filter(|before| !addresses.contains(before)) {
             if let Ok(candidate) = Candidate::host_udp(*gone) {
                 self.rtc.remove_local_candidate(&candidate);
             }
         }
-        for address in addresses.iter().filter(|new| !self.addresses.contains(new)) {
+        for address in addresses.iter().filter(|new| self.allowed.direct_udp() && !self.addresses.contains(new)) {
             if let Ok(candidate) = Candidate::host_udp(*address) {
                 self.rtc.add_local_candidate(candidate);
             }
         }
+        self.gathering.set_addresses(&addresses, now);
         self.addresses = addresses;
+    }
+
+    /// From here on relays alone are used.
+    pub(crate) fn set_relay_only(&mut self) {
+        if !std::mem::replace(&mut self.allowed.direct, false) {
+            return;
+        }
+        for address in &self.addresses {
+            if let Ok(candidate) = Candidate::host_udp(*address) {
+                self.rtc.remove_local_candidate(&candidate);
+            }
+        }
+        self.gathering.set_relay_only();
+    }
+
+    /// The server names these; where it names none, those from before are good.
+    pub(crate) fn set_ice_servers(&mut self, servers: &[IceServer]) {
+        if !servers.is_empty() {
+            self.gathering.set_servers(servers);
+        }
+    }
+
+    /// Looks for a new path.
+    pub(crate) fn restart_ice(&mut self, now: Instant) {
+        self.rtc.restart_ice();
+        self.gathering.restart(now);
     }
 
     pub(crate) fn has_addresses(&self) -> bool {
@@ -186,8 +226,9 @@ impl Transport {
         }
         self.rtc.accept_answer(&answer.sdp, now)?;
         self.answer_deadline = None;
+        self.remote_ufrag = ufrag(&answer.sdp).to_owned();
         self.last_remote = Some(answer);
-        self.described();
+        self.described(now);
         Ok(true)
     }
 
@@ -206,25 +247,57 @@ impl Transport {
         now: Instant,
     ) -> Result<proto::SessionDescription, NegotiationError> {
         let sdp = self.rtc.accept_offer(&offer.sdp, now)?;
+        let ufrag = ufrag(&offer.sdp);
+        if self.remote_ufrag != ufrag {
+            let is_restart = !self.remote_ufrag.is_empty();
+            self.remote_ufrag = ufrag.to_owned();
+            if is_restart {
+                self.gathering.restart(now);
+            }
+        }
         let answer = proto::SessionDescription { r#type: "answer".to_owned(), sdp, id: offer.id, ..Default::default() };
         self.last_remote = Some(offer);
         self.last_local = Some(answer.clone());
-        self.described();
+        self.described(now);
         Ok(answer)
     }
 
-    fn described(&mut self) {
+    fn described(&mut self, now: Instant) {
         self.is_described = true;
         for candidate in std::mem::take(&mut self.early) {
-            self.rtc.add_remote_candidate(candidate);
+            self.add_remote_candidate(candidate, now);
         }
     }
 
-    pub(crate) fn add_remote_candidate(&mut self, candidate: Candidate) {
+    pub(crate) fn add_remote_candidate(&mut self, candidate: Candidate, now: Instant) {
         if self.is_described {
+            self.gathering.add_remote_candidate(&candidate, now);
             self.rtc.add_remote_candidate(candidate);
         } else if self.early.len() < MAX_EARLY_CANDIDATES {
             self.early.push(candidate);
+        }
+    }
+
+    /// A datagram came to a socket.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+    ) {
+        if !self.gathering.handle_datagram(source, destination, datagram, now) {
+            self.rtc.handle_datagram(now, source, destination, datagram);
+        }
+    }
+
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.timeout <= now {
+            self.rtc.handle_timeout(now);
+        }
+        if self.gathering.timeout().is_some_and(|at| at <= now) {
+            self.gathering.handle_timeout(now);
         }
     }
 
@@ -244,28 +317,64 @@ impl Transport {
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "events that change nothing here")]
-    pub(crate) fn poll(&mut self) -> Result<Event, Polled> {
-        match self.rtc.poll() {
-            Output::Transmit(transmit) => Err(Polled::Transmit(transmit)),
-            Output::Event(event) => {
-                match &event {
-                    Event::IceStateChanged(state) => self.ice = *state,
-                    Event::Closed => self.is_closed = true,
-                    Event::ChannelOpened { id, .. } if Some(*id) == self.reliable => self.is_reliable_open = true,
-                    Event::ChannelOpened { id, .. } if Some(*id) == self.lossy => self.is_lossy_open = true,
-                    _ => {}
-                }
-                Ok(event)
+    pub(crate) fn poll(&mut self, now: Instant) -> Result<Event, Polled> {
+        self.gathering.advance(now);
+        loop {
+            if let Some(polled) = self.poll_gathering() {
+                return Err(polled);
             }
-            Output::Timeout(at) => {
-                self.timeout = at;
-                Err(Polled::Idle)
+            match self.rtc.poll() {
+                Output::Transmit(transmit) => {
+                    if let Some(transmit) = self.gathering.transmit(transmit) {
+                        return Err(Polled::Transmit(transmit));
+                    }
+                }
+                Output::Event(event) => {
+                    match &event {
+                        Event::IceStateChanged(state) => {
+                            self.ice = *state;
+                            self.gathering.set_path(self.has_path());
+                        }
+                        Event::Closed => self.is_closed = true,
+                        Event::ChannelOpened { id, .. } if Some(*id) == self.reliable => self.is_reliable_open = true,
+                        Event::ChannelOpened { id, .. } if Some(*id) == self.lossy => self.is_lossy_open = true,
+                        _ => {}
+                    }
+                    return Ok(event);
+                }
+                Output::Timeout(at) => {
+                    self.timeout = at;
+                    return Err(Polled::Idle);
+                }
             }
         }
     }
 
+    fn poll_gathering(&mut self) -> Option<Polled> {
+        while let Some(gathered) = self.gathering.poll() {
+            match gathered {
+                Gathered::Add(candidate) => self.rtc.add_local_candidate(candidate),
+                Gathered::Tell(candidate) => self.untold.push(candidate),
+                Gathered::Remove(candidate) => {
+                    self.rtc.remove_local_candidate(&candidate);
+                    self.untold.retain(|untold| untold.address() != candidate.address());
+                }
+                Gathered::Received { protocol, source, destination, packet } => {
+                    self.rtc.handle_packet(self.gathering.now(), protocol, source, destination, &packet);
+                }
+                Gathered::Transmit(transmit) => return Some(Polled::Transmit(transmit)),
+                Gathered::Errand(errand) => return Some(Polled::Errand(errand)),
+            }
+        }
+        // They belong to a description that the server has.
+        let described = self.last_local.as_ref()?;
+        let candidate = self.untold.pop()?;
+        Some(Polled::Candidate(candidate.to_trickle_json(self.rtc.local_ufrag(), &described.sdp)))
+    }
+
     pub(crate) fn poll_timeout(&self) -> Instant {
-        self.answer_deadline.map_or(self.timeout, |deadline| deadline.min(self.timeout))
+        let others = [self.answer_deadline, self.gathering.timeout()];
+        others.into_iter().flatten().fold(self.timeout, Instant::min)
     }
 }
 
@@ -273,5 +382,13 @@ impl Transport {
 #[derive(Debug)]
 pub(crate) enum Polled {
     Transmit(Transmit),
+    /// A candidate that the server has to be told, in JSON.
+    Candidate(String),
+    Errand(Errand),
     Idle,
+}
+
+/// By which name a description is checked: a new one is a new round of ICE (RFC 8839 section 5.4).
+fn ufrag(sdp: &str) -> &str {
+    sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap_or_default()
 }

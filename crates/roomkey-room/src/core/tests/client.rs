@@ -41,6 +41,10 @@ pub(super) struct Client {
     /// Other events, as words.
     pub(super) told: Vec<(Instant, String)>,
     readers: Vec<ByteStreamReader>,
+    /// Each connection for media: when, where.
+    pub(super) media_connects: Vec<(Instant, SocketAddr)>,
+    /// Datagrams to the server.
+    pub(super) sent_by_udp: u32,
     pub(super) traffic: Option<Traffic>,
     pub(super) voice: Option<Voice>,
     pub(super) published: Arc<Mutex<Vec<Result<TrackSid, PublishError>>>>,
@@ -85,15 +89,22 @@ impl Client {
             heard: Vec::new(),
             told: Vec::new(),
             readers: Vec::new(),
+            media_connects: Vec::new(),
+            sent_by_udp: 0,
             traffic: None,
             voice: None,
             published: Arc::default(),
         }
     }
 
-    pub(super) fn bind(&mut self, sockets: SocketId) -> SocketAddr {
+    /// One that has not been used.
+    pub(super) fn next_address(&mut self) -> SocketAddr {
         self.next_port += 1;
-        let address = SocketAddr::new(self.ip, self.next_port);
+        SocketAddr::new(self.ip, self.next_port)
+    }
+
+    pub(super) fn bind(&mut self, sockets: SocketId) -> SocketAddr {
+        let address = self.next_address();
         self.sockets.insert(sockets, address);
         address
     }

@@ -2,14 +2,18 @@
 
 mod address;
 mod client;
+mod gathering;
 mod hostile;
 mod joining;
 mod loss;
+mod media_stream;
 mod outage;
 mod path;
 mod publishing;
 mod restart;
 mod streams;
 mod tcp;
+mod turn_server;
+mod ways;
 mod websocket;
 mod world;

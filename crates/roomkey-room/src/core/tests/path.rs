@@ -17,8 +17,12 @@ pub(super) struct Path {
     pub(super) duplicates: f64,
     /// Bytes a second of datagrams, each way.
     pub(super) rate: Option<u32>,
-    /// Datagrams pass.
+    /// Datagrams pass to the server.
     pub(super) has_udp: bool,
+    /// Datagrams pass to a TURN server.
+    pub(super) has_turn_udp: bool,
+    /// TCP passes to the server's port for media.
+    pub(super) has_media_tcp: bool,
     /// Nothing passes.
     pub(super) is_down: bool,
     /// When the datagrams that wait for their turn have been sent, up and down.
@@ -34,6 +38,8 @@ impl Default for Path {
             duplicates: 0.0,
             rate: None,
             has_udp: true,
+            has_turn_udp: true,
+            has_media_tcp: true,
             is_down: false,
             free: [None; 2],
         }
@@ -41,11 +47,20 @@ impl Default for Path {
 }
 
 impl Path {
-    /// When a datagram arrives: not at all, once or more often.
+    /// When a datagram of the server's, or for it, arrives: not at all, once or more often.
     pub(super) fn arrivals(&mut self, is_up: bool, bytes: usize, now: Instant, rng: &mut Rng) -> Vec<Instant> {
+        if self.has_udp { self.datagram(is_up, bytes, now, rng) } else { Vec::new() }
+    }
+
+    /// The same of a TURN server's.
+    pub(super) fn turn_arrivals(&mut self, is_up: bool, bytes: usize, now: Instant, rng: &mut Rng) -> Vec<Instant> {
+        if self.has_turn_udp { self.datagram(is_up, bytes, now, rng) } else { Vec::new() }
+    }
+
+    fn datagram(&mut self, is_up: bool, bytes: usize, now: Instant, rng: &mut Rng) -> Vec<Instant> {
         /// What a router keeps.
         const LONGEST_QUEUE: Duration = Duration::from_millis(200);
-        if self.is_down || !self.has_udp || rng.f64() < self.loss {
+        if self.is_down || rng.f64() < self.loss {
             return Vec::new();
         }
         let mut sent = now;

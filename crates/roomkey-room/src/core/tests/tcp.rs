@@ -1,4 +1,4 @@
-//! A websocket's TCP connection: all arrives, in order, however late.
+//! A TCP connection, of a websocket or of media: all arrives, in order, however late.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -71,6 +71,10 @@ impl Direction {
         self.waiting.push_back((self.next_number, segment));
         self.next_number += 1;
         self.retry.is_none()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     pub(super) fn retry_at(&self) -> Option<Instant> {

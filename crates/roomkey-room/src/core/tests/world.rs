@@ -9,12 +9,16 @@ use livekit_protocol as proto;
 use prost::Message as _;
 use roomkey_dev_server::Config;
 use roomkey_dev_server::simulation::{Output, SimulatedServer};
+use roomkey_rtc::{Candidate, TcpType};
 use roomkey_signal::{ParticipantToken, ServerUrl};
 use url::Url;
 
 use super::client::{Client, Traffic};
+use super::media_stream::MediaStream;
 use super::tcp::{Segment, Tcp};
-use crate::core::{Core, DialId, Effect, Settings};
+use super::turn_server::{Caller, TurnServer, Turned};
+use crate::core::{Core, DialId, Effect, Errand, Resolved, Settings, SocketId, StreamTarget};
+use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::options::RoomBuilder;
 
 const URL: &str = "ws://10.0.255.1:7880";
@@ -42,6 +46,18 @@ pub(super) struct World {
     pub(super) refuses_tracks: bool,
     /// What is said on each new websocket, in place of what the server says.
     pub(super) script: Option<Vec<Vec<u8>>>,
+    /// Where the server takes media on TCP, which it tells as livekit-server does: by trickle.
+    pub(super) tcp_address: Option<SocketAddr>,
+    pub(super) turn: Option<TurnServer>,
+    /// What the server says of servers that find addresses.
+    pub(super) ice_servers: Vec<proto::IceServer>,
+    pub(super) forces_relay: bool,
+    pub(super) policy: IceTransportPolicy,
+    /// In the place of those that the server names.
+    pub(super) own_ice_servers: Option<Vec<IceServer>>,
+    pub(super) media_streams: BTreeMap<u64, MediaStream>,
+    /// What clients told the server by trickle.
+    pub(super) trickled: Vec<(usize, String)>,
     /// The share of the server's messages that arrive mutilated.
     pub(super) mutations: f64,
     server: Option<SimulatedServer>,
@@ -56,6 +72,9 @@ pub(super) struct World {
 enum Flight {
     ToServer(SocketAddr, Vec<u8>),
     ToClient(usize, SocketAddr, Vec<u8>),
+    ToTurn(SocketAddr, Vec<u8>),
+    FromTurn(usize, SocketAddr, Vec<u8>),
+    MediaSegment { connection: u64, is_up: bool, number: u64, segment: Segment },
     Segment { connection: u64, is_up: bool, number: u64, segment: Segment },
 }
 
@@ -73,6 +92,14 @@ impl World {
             refuses: None,
             refuses_tracks: false,
             script: None,
+            tcp_address: None,
+            turn: None,
+            ice_servers: Vec::new(),
+            forces_relay: false,
+            policy: IceTransportPolicy::All,
+            own_ice_servers: None,
+            media_streams: BTreeMap::new(),
+            trickled: Vec::new(),
             mutations: 0.0,
             server: None,
             servers: 0,
@@ -110,6 +137,9 @@ impl World {
     /// The server is gone with all that it knows; its machine resets what is sent to it.
     pub(super) fn kill_server(&mut self) {
         self.server = None;
+        for connection in self.media_streams_to(self.tcp_address) {
+            self.send_media_segment(connection, false, Segment::Close);
+        }
         let all: Vec<_> = self.connections.keys().copied().collect();
         for connection in all {
             if let Some(tcp) = self.connections.get_mut(&connection) {
@@ -125,7 +155,12 @@ impl World {
     }
 
     pub(super) fn settings(&self) -> Settings {
-        RoomBuilder::default()
+        let mut builder = RoomBuilder::default();
+        if let Some(own) = &self.own_ice_servers {
+            builder = builder.ice_servers(own.clone());
+        }
+        builder
+            .ice_transport_policy(self.policy)
             .single_peer_connection(self.mode == Mode::Single)
             .max_reconnect_attempts(self.max_reconnect_attempts)
             .settings()
@@ -249,8 +284,9 @@ impl World {
     fn next(&self) -> Option<Instant> {
         let flights = self.flights.keys().next().map(|(at, _)| *at);
         let server = self.server.as_ref().and_then(SimulatedServer::timeout);
-        let retries =
-            self.connections.values().flat_map(|tcp| [&tcp.up, &tcp.down]).filter_map(|way| way.retry_at()).min();
+        let media = self.media_streams.values().map(|stream| &stream.tcp);
+        let all = self.connections.values().chain(media);
+        let retries = all.flat_map(|tcp| [&tcp.up, &tcp.down]).filter_map(|way| way.retry_at()).min();
         let clients = self.clients.iter().filter_map(Client::timeout).min();
         [flights, server, retries, clients].into_iter().flatten().min()
     }
@@ -268,6 +304,13 @@ impl World {
             .collect();
         for (connection, is_up, _) in due {
             self.transmit(connection, is_up);
+        }
+        let due: Vec<_> = (self.media_streams.iter())
+            .flat_map(|(id, stream)| [(*id, true, stream.tcp.up.retry_at()), (*id, false, stream.tcp.down.retry_at())])
+            .filter(|(.., at)| at.is_some_and(|at| at <= now))
+            .collect();
+        for (connection, is_up, _) in due {
+            self.transmit_media(connection, is_up);
         }
         if let Some(server) = self.server.as_mut().filter(|server| server.timeout().is_some_and(|at| at <= now)) {
             server.handle_timeout(now);
@@ -298,6 +341,28 @@ impl World {
                 let found = client.sockets.iter().find(|(_, address)| **address == destination).map(|(id, _)| *id);
                 if let Some(sockets) = found.filter(|_| !client.path.is_down && destination.ip() == client.ip) {
                     client.core.handle_datagram(sockets, source, destination, &payload, now);
+                }
+            }
+            Flight::ToTurn(source, payload) => self.turn_receives(&payload, Caller::Udp(source)),
+            Flight::FromTurn(client, destination, payload) => {
+                let Some(source) = self.turn.as_ref().map(|turn| turn.address) else { return };
+                let client = &mut self.clients[client];
+                let found = client.sockets.iter().find(|(_, address)| **address == destination).map(|(id, _)| *id);
+                if let Some(sockets) = found.filter(|_| !client.path.is_down && destination.ip() == client.ip) {
+                    client.core.handle_datagram(sockets, source, destination, &payload, now);
+                }
+            }
+            Flight::MediaSegment { connection, is_up, number, segment } => {
+                let Some(stream) = self.media_streams.get_mut(&connection) else { return };
+                let client = &self.clients[stream.tcp.client];
+                let passes = !client.path.is_down && client.ip == stream.tcp.address;
+                let delay = client.path.delay;
+                if let Some(segment) = stream.tcp.direction(is_up).arrive(number, segment, passes, delay, now) {
+                    if is_up {
+                        self.media_peer_receives(connection, segment);
+                    } else {
+                        self.media_client_receives(connection, segment);
+                    }
                 }
             }
             Flight::Segment { connection, is_up, number, segment } => {
@@ -443,6 +508,214 @@ impl World {
         }
     }
 
+    // Media on TCP, and TURN.
+
+    pub(super) fn media_streams_to(&self, remote: Option<SocketAddr>) -> Vec<u64> {
+        let all = self.media_streams.iter();
+        all.filter(|(_, stream)| remote.is_none_or(|remote| stream.remote == remote)).map(|(id, _)| *id).collect()
+    }
+
+    /// All connections of media break, on both sides at once.
+    pub(super) fn cut_media_streams(&mut self) {
+        for (_, stream) in std::mem::take(&mut self.media_streams) {
+            let (sockets, id) = stream.key;
+            self.clients[stream.tcp.client].core.handle_stream_closed(sockets, id, self.now);
+        }
+        self.settle();
+    }
+
+    fn send_media_segment(&mut self, connection: u64, is_up: bool, segment: Segment) {
+        let Some(stream) = self.media_streams.get_mut(&connection) else { return };
+        if stream.tcp.direction(is_up).push(segment) {
+            self.transmit_media(connection, is_up);
+        }
+    }
+
+    fn transmit_media(&mut self, connection: u64, is_up: bool) {
+        let Some(stream) = self.media_streams.get_mut(&connection) else { return };
+        let client = &self.clients[stream.tcp.client];
+        let is_lost = self.rng.f64() < client.path.loss;
+        let is_blocked = Some(stream.remote) == self.tcp_address && !client.path.has_media_tcp;
+        let passes = !client.path.is_down && client.ip == stream.tcp.address && !is_lost && !is_blocked;
+        for (at, number, segment) in stream.tcp.direction(is_up).send(passes, client.path.delay, self.now) {
+            self.fly(at, Flight::MediaSegment { connection, is_up, number, segment });
+        }
+    }
+
+    fn media_peer_receives(&mut self, connection: u64, segment: Segment) {
+        let now = self.now;
+        let turn_address = self.turn.as_ref().map(|turn| turn.address);
+        let Some(stream) = self.media_streams.get_mut(&connection) else { return };
+        let is_turn = Some(stream.remote) == turn_address;
+        let listens = is_turn || (Some(stream.remote) == self.tcp_address && self.server.is_some());
+        let caller = Caller::Tcp(connection, stream.local);
+        match segment {
+            // The first one opens it.
+            Segment::Message(bytes) if bytes.is_empty() => {
+                if let Some(turn) = self.turn.as_mut().filter(|turn| is_turn && turn.is_dead) {
+                    turn.unheard += 1;
+                    return;
+                }
+                let answer = if listens { Segment::Status(101) } else { Segment::Refused };
+                self.send_media_segment(connection, false, answer);
+            }
+            Segment::Message(bytes) if is_turn => {
+                stream.bytes.extend(bytes);
+                while let Some(stream) = self.media_streams.get_mut(&connection)
+                    && let Some(length) =
+                        TurnServer::length(&stream.bytes).filter(|length| *length <= stream.bytes.len())
+                {
+                    let message: Vec<u8> = stream.bytes.drain(..length).collect();
+                    self.turn_receives(&message, caller);
+                }
+            }
+            Segment::Message(bytes) => {
+                stream.frames.push(&bytes);
+                while let Some(stream) = self.media_streams.get_mut(&connection)
+                    && let Some(packet) = stream.frames.next_packet()
+                {
+                    if let Some(server) = &mut self.server {
+                        server.handle_datagram(stream.local, &packet, now);
+                    }
+                }
+            }
+            Segment::Close => {
+                if let Some(turn) = &mut self.turn {
+                    turn.allocations.remove(&caller);
+                }
+                self.media_streams.remove(&connection);
+            }
+            Segment::Request { .. } | Segment::Status(_) | Segment::Refused => {}
+        }
+    }
+
+    fn media_client_receives(&mut self, connection: u64, segment: Segment) {
+        let now = self.now;
+        let Some(stream) = self.media_streams.get_mut(&connection) else { return };
+        let ((sockets, id), ends) = (stream.key, (stream.local, stream.remote));
+        let core = &mut self.clients[stream.tcp.client].core;
+        match segment {
+            Segment::Status(_) => {
+                stream.is_open = true;
+                core.handle_stream_opened(sockets, id, ends, now);
+            }
+            Segment::Message(bytes) => core.handle_stream_bytes(sockets, id, &bytes, now),
+            Segment::Refused | Segment::Close => {
+                self.media_streams.remove(&connection);
+                core.handle_stream_closed(sockets, id, now);
+            }
+            Segment::Request { .. } => {}
+        }
+    }
+
+    fn turn_receives(&mut self, bytes: &[u8], from: Caller) {
+        let now = self.now;
+        let Some(turn) = &mut self.turn else { return };
+        match turn.handle(bytes, from) {
+            Some(Turned::Reply(bytes)) => self.send_from_turn(from, bytes),
+            Some(Turned::ToPeer { relayed, peer, packet }) if peer == self.media_address => {
+                if let Some(server) = &mut self.server {
+                    server.handle_datagram(relayed, &packet, now);
+                }
+            }
+            Some(Turned::ToPeer { .. }) | None => {}
+        }
+    }
+
+    fn send_from_turn(&mut self, to: Caller, bytes: Vec<u8>) {
+        match to {
+            Caller::Tcp(connection, _) => self.send_media_segment(connection, false, Segment::Message(bytes)),
+            Caller::Udp(address) => {
+                let now = self.now;
+                let Some(at) = self.clients.iter().position(|client| client.ip == address.ip()) else { return };
+                for arrival in self.clients[at].path.turn_arrivals(false, bytes.len(), now, &mut self.rng) {
+                    self.fly(arrival, Flight::FromTurn(at, address, bytes.clone()));
+                }
+            }
+        }
+    }
+
+    fn run_errand(&mut self, client: usize, sockets: SocketId, errand: Errand) {
+        let now = self.now;
+        let of = |world: &Self, id| {
+            let found = |stream: &MediaStream| stream.tcp.client == client && stream.key == (sockets, id);
+            world.media_streams.iter().find(|(_, stream)| found(stream)).map(|(connection, _)| *connection)
+        };
+        match errand {
+            Errand::Resolve { lookup, host } => {
+                let found: Vec<_> = host.parse().map(|address| Resolved { address, local: None }).into_iter().collect();
+                self.clients[client].core.handle_resolved(sockets, lookup, &found, now);
+            }
+            Errand::Connect { stream, target } => {
+                let remote = match target {
+                    StreamTarget::Candidate(address) => address,
+                    StreamTarget::TurnServer { host, port, .. } => SocketAddr::new(host.parse().unwrap(), port),
+                };
+                let local = self.clients[client].next_address();
+                self.last_connection += 1;
+                let tcp = Tcp::new(client, 0, false, local.ip(), now);
+                let opened = MediaStream::new((sockets, stream), local, remote, tcp);
+                self.media_streams.insert(self.last_connection, opened);
+                self.clients[client].media_connects.push((now, remote));
+                self.send_media_segment(self.last_connection, true, Segment::Message(Vec::new()));
+            }
+            Errand::Write { stream, bytes, may_be_lost } => {
+                let Some(connection) = of(self, stream) else { return };
+                if let Some(piece) = self.media_streams[&connection].piece(bytes, may_be_lost) {
+                    self.send_media_segment(connection, true, piece);
+                }
+            }
+            Errand::Disconnect { stream } => {
+                let Some(connection) = of(self, stream) else { return };
+                self.hang_up_media(connection);
+            }
+        }
+    }
+
+    fn hang_up_media(&mut self, connection: u64) {
+        // Nothing more comes of it at the client.
+        if let Some(stream) = self.media_streams.get_mut(&connection) {
+            stream.key = (0, 0);
+        }
+        self.send_media_segment(connection, true, Segment::Close);
+    }
+
+    /// What livekit-server adds to what the dev server says.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "it adds nothing to the others")]
+    fn dress(&self, bytes: Vec<u8>) -> Vec<Vec<u8>> {
+        use proto::signal_response::Message as Response;
+        let Ok(proto::SignalResponse { message: Some(mut message) }) = proto::SignalResponse::decode(&bytes[..]) else {
+            return vec![bytes];
+        };
+        let configuration = || {
+            let mut configuration = proto::ClientConfiguration::default();
+            configuration.set_force_relay(proto::ClientConfigSetting::Enabled);
+            configuration
+        };
+        let mut target = None;
+        match &mut message {
+            Response::Join(join) => {
+                join.ice_servers.clone_from(&self.ice_servers);
+                join.client_configuration = self.forces_relay.then(configuration);
+            }
+            Response::Reconnect(reconnect) => {
+                reconnect.ice_servers.clone_from(&self.ice_servers);
+                reconnect.client_configuration = self.forces_relay.then(configuration);
+            }
+            Response::Answer(_) => target = Some(proto::SignalTarget::Publisher),
+            Response::Offer(_) => target = Some(proto::SignalTarget::Subscriber),
+            _ => return vec![bytes],
+        }
+        let mut all = vec![encode(message)];
+        if let (Some(target), Some(address)) = (target, self.tcp_address) {
+            let candidate = Candidate::host_tcp(address, TcpType::Passive).unwrap().to_string();
+            let candidate_init = format!(r#"{{"candidate":"{candidate}","sdpMid":"0","sdpMLineIndex":0}}"#);
+            let trickle = proto::TrickleRequest { candidate_init, target: target.into(), ..Default::default() };
+            all.push(encode(Response::Trickle(trickle)));
+        }
+        all
+    }
+
     // Effects.
 
     pub(super) fn settle(&mut self) {
@@ -471,7 +744,9 @@ impl World {
         match output {
             Output::Message { connection, bytes } => {
                 if let Some(connection) = of(self, connection) {
-                    self.send_segment(connection, false, Segment::Message(bytes));
+                    for bytes in self.dress(bytes) {
+                        self.send_segment(connection, false, Segment::Message(bytes));
+                    }
                 }
             }
             Output::Close { connection } => {
@@ -481,6 +756,19 @@ impl World {
             }
             Output::Datagram { destination, payload } => {
                 let now = self.now;
+                let on_stream = |stream: &MediaStream| {
+                    stream.local == destination && Some(stream.remote) == self.tcp_address && stream.is_open
+                };
+                if let Some(id) = self.media_streams.iter().find(|(_, stream)| on_stream(stream)).map(|(id, _)| *id) {
+                    let mut frame = Vec::new();
+                    assert!(roomkey_rtc::framing::write(&payload, &mut frame));
+                    return self.send_media_segment(id, false, Segment::Message(frame));
+                }
+                if let Some(turn) = &self.turn
+                    && let Some((to, bytes)) = turn.relay(destination, self.media_address, &payload)
+                {
+                    return self.send_from_turn(to, bytes);
+                }
                 let Some(at) = self.clients.iter().position(|client| client.ip == destination.ip()) else { return };
                 for arrival in self.clients[at].path.arrivals(false, payload.len(), now, &mut self.rng) {
                     self.fly(arrival, Flight::ToClient(at, destination, payload.clone()));
@@ -496,7 +784,13 @@ impl World {
                 let address = self.clients[client].bind(sockets);
                 self.clients[client].core.handle_bound(sockets, vec![address], now);
             }
+            Effect::Errand { sockets, errand } => self.run_errand(client, sockets, errand),
             Effect::Unbind { sockets } => {
+                let all: Vec<_> = (self.media_streams.iter())
+                    .filter(|(_, stream)| stream.tcp.client == client && stream.key.0 == sockets)
+                    .map(|(id, _)| *id)
+                    .collect();
+                all.into_iter().for_each(|connection| self.hang_up_media(connection));
                 self.clients[client].sockets.remove(&sockets);
             }
             Effect::Transmit { sockets, transmit } => {
@@ -504,8 +798,15 @@ impl World {
                 if !bound || transmit.source.ip() != self.clients[client].ip {
                     return;
                 }
-                assert_eq!(transmit.destination, self.media_address, "nothing goes elsewhere");
                 let bytes = transmit.payload.len();
+                if self.turn.as_ref().is_some_and(|turn| turn.address == transmit.destination) {
+                    for arrival in self.clients[client].path.turn_arrivals(true, bytes, now, &mut self.rng) {
+                        self.fly(arrival, Flight::ToTurn(transmit.source, transmit.payload.clone()));
+                    }
+                    return;
+                }
+                assert_eq!(transmit.destination, self.media_address, "nothing goes elsewhere");
+                self.clients[client].sent_by_udp += 1;
                 for arrival in self.clients[client].path.arrivals(true, bytes, now, &mut self.rng) {
                     self.fly(arrival, Flight::ToServer(transmit.source, transmit.payload.clone()));
                 }
@@ -513,6 +814,11 @@ impl World {
             Effect::Dial { dial, url, authorization } => self.dial(client, dial, false, url, authorization.1),
             Effect::Validate { dial, url, authorization } => self.dial(client, dial, true, url, authorization.1),
             Effect::Send(bytes) => {
+                if let Ok(proto::SignalRequest { message: Some(proto::signal_request::Message::Trickle(trickle)) }) =
+                    proto::SignalRequest::decode(&bytes[..])
+                {
+                    self.trickled.push((client, trickle.candidate_init));
+                }
                 if let Some(connection) = self.clients[client].websocket {
                     self.send_segment(connection, true, Segment::Message(bytes));
                 }

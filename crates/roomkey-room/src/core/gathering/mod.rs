@@ -1,0 +1,765 @@
+//! The ways to the server that a peer connection has beside its UDP sockets: TCP to the server, addresses that a STUN
+//! server sees, and those that TURN servers lend.
+//!
+//! They are tried beside UDP and never before it, and cost nothing where it works: servers of addresses are asked once no
+//! path was found for a moment, and what no path uses is closed when one has been in use for a while. A restart of ICE
+//! begins anew.
+
+mod allocation;
+mod binding;
+mod stream;
+mod turn_messages;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use roomkey_rtc::{Candidate, Protocol, TcpType, Transmit};
+
+use self::allocation::{Allocated, Allocation};
+use self::binding::Binding;
+use self::stream::{Purpose, Stream};
+use crate::ice_server::{Allowed, IceServer, IceUrl, InvalidIceUrl, Service};
+
+/// A connection of TCP or TLS; the number is of one peer connection's.
+pub(crate) type StreamId = u64;
+/// A question for the addresses of a host.
+pub(crate) type LookupId = u64;
+
+/// How long a path may be missing before STUN and TURN servers are asked.
+const GRACE: Duration = Duration::from_millis(300);
+/// How long a path has been there before what it does not use is closed.
+const SETTLED: Duration = Duration::from_secs(10);
+/// How long a connection may take to open, with TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a name may take to resolve.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of a server's URLs, those of STUN and those of TURN that are used.
+const MAX_STUN: usize = 3;
+const MAX_TURN: usize = 6;
+/// TCP candidates that are connected to in one round of ICE, and connections that there are in all.
+const MAX_TARGETS: usize = 4;
+const MAX_STREAMS: usize = 16;
+const MAX_BINDINGS: usize = 16;
+const MAX_RELAYS: usize = 8;
+/// Addresses of the other side that relays are told of.
+const MAX_PEERS: usize = 16;
+
+/// What is to be done for a peer connection.
+#[derive(Debug)]
+pub(crate) enum Gathered {
+    Errand(Errand),
+    /// Send a datagram from a UDP socket.
+    Transmit(Transmit),
+    /// A new way for ICE.
+    Add(Candidate),
+    /// The other side has to hear of a way.
+    Tell(Candidate),
+    /// A way that is closed.
+    Remove(Candidate),
+    /// A packet for the peer connection.
+    Received {
+        protocol: Protocol,
+        source: SocketAddr,
+        destination: SocketAddr,
+        packet: Vec<u8>,
+    },
+}
+
+/// What the shell does for it.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// Find the addresses of a host.
+    Resolve { lookup: LookupId, host: String },
+    /// Open a connection.
+    Connect { stream: StreamId, target: StreamTarget },
+    /// Send bytes on a connection, all of them or none. Those that may be lost are dropped where too many wait.
+    Write { stream: StreamId, bytes: Vec<u8>, may_be_lost: bool },
+    /// Close a connection once what waits has been sent, or stop opening it.
+    Disconnect { stream: StreamId },
+}
+
+/// Where a connection goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StreamTarget {
+    /// A candidate of the LiveKit server's.
+    Candidate(SocketAddr),
+    /// A TURN server.
+    TurnServer { host: String, port: u16, is_tls: bool },
+}
+
+/// An address of a host, with that of this machine's from which the system would send there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    pub(crate) address: IpAddr,
+    pub(crate) local: Option<IpAddr>,
+}
+
+/// What a packet went or came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Udp,
+    Stream(StreamId),
+    Relay(SocketAddr),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    allowed: Allowed,
+    /// The other side leads the checks of ICE, and it helps it to know what a STUN server sees.
+    is_led: bool,
+    addresses: Vec<SocketAddr>,
+    servers: Vec<Server>,
+    lookups: Vec<(LookupId, usize, Instant)>,
+    bindings: Vec<Binding>,
+    seen: Vec<Candidate>,
+    streams: Vec<Stream>,
+    relays: Vec<Relay>,
+    /// Candidates of this round that are, or have been, connected to.
+    targets: Vec<SocketAddr>,
+    peers: Vec<IpAddr>,
+    stun_at: Option<Instant>,
+    turn_at: Option<Instant>,
+    release_at: Option<Instant>,
+    has_path: bool,
+    /// What media and data last went and came through.
+    used: [Option<Way>; 2],
+    last_id: u64,
+    now: Instant,
+    outputs: VecDeque<Gathered>,
+}
+
+/// One URL.
+#[derive(Clone, PartialEq, Eq)]
+struct Server {
+    url: IceUrl,
+    username: String,
+    credential: String,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Relay {
+    url: IceUrl,
+    allocation: Allocation,
+    stream: Option<StreamId>,
+    candidate: Option<Candidate>,
+}
+
+impl Gathering {
+    pub(crate) fn new(allowed: Allowed, is_led: bool, now: Instant) -> Self {
+        Self {
+            allowed,
+            is_led,
+            addresses: Vec::new(),
+            servers: Vec::new(),
+            lookups: Vec::new(),
+            bindings: Vec::new(),
+            seen: Vec::new(),
+            streams: Vec::new(),
+            relays: Vec::new(),
+            targets: Vec::new(),
+            peers: Vec::new(),
+            stun_at: None,
+            turn_at: None,
+            release_at: None,
+            has_path: false,
+            used: [None; 2],
+            last_id: 0,
+            now,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The time that it was told last.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// It is this late.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// The next thing to do.
+    pub(crate) fn poll(&mut self) -> Option<Gathered> {
+        self.outputs.pop_front()
+    }
+
+    /// Relays alone are wanted.
+    pub(crate) fn set_relay_only(&mut self) {
+        self.allowed.direct = false;
+        for candidate in self.seen.drain(..) {
+            self.outputs.push_back(Gathered::Remove(candidate));
+        }
+        self.bindings.clear();
+        self.close_streams(|stream| matches!(stream.purpose, Purpose::Candidate { .. }));
+    }
+
+    /// These are the servers to ask.
+    pub(crate) fn set_servers(&mut self, servers: &[IceServer]) {
+        let servers = read(servers);
+        if self.servers == servers {
+            return;
+        }
+        // What is under way goes by the number of a server.
+        self.lookups.clear();
+        let lent: Vec<_> = self.relays.iter().filter_map(|relay| relay.stream).collect();
+        self.close_streams(|stream| matches!(stream.purpose, Purpose::Relay { .. }) && !lent.contains(&stream.id));
+        self.servers = servers;
+    }
+
+    /// ICE begins a new round: the other side's candidates are new ones. What is open stays until something better is.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.now = now;
+        self.targets.clear();
+        self.peers.clear();
+        self.used = [None; 2];
+        (self.has_path, self.release_at) = (false, None);
+        self.stun_at = (self.seen.is_empty()).then_some(if self.is_led { now } else { now + GRACE });
+        self.turn_at = Some(if self.allowed.direct { now + GRACE } else { now });
+    }
+
+    /// The UDP sockets are bound here, and no more where they were: what went through those is gone.
+    pub(crate) fn set_addresses(&mut self, addresses: &[SocketAddr], now: Instant) {
+        self.now = now;
+        if self.addresses == addresses {
+            return;
+        }
+        let had_some = !self.addresses.is_empty();
+        self.addresses = addresses.to_vec();
+        if had_some {
+            // The machine's network may be another one.
+            self.close();
+            self.restart(now);
+        }
+    }
+
+    /// Closes everything, and gives back what was lent.
+    pub(crate) fn close(&mut self) {
+        for relay in std::mem::take(&mut self.relays) {
+            self.free(relay);
+        }
+        self.close_streams(|_| true);
+        self.lookups.clear();
+        self.bindings.clear();
+        for candidate in self.seen.drain(..) {
+            self.outputs.push_back(Gathered::Remove(candidate));
+        }
+        (self.stun_at, self.turn_at, self.release_at) = (None, None, None);
+    }
+
+    /// Whether everything is closed, and nothing is to be done.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.outputs.is_empty() && self.timeout().is_none() && self.streams.is_empty() && self.relays.is_empty()
+    }
+
+    /// The other side may be reached here.
+    pub(crate) fn add_remote_candidate(&mut self, candidate: &Candidate, now: Instant) {
+        self.now = now;
+        let address = candidate.address();
+        match candidate.protocol() {
+            Protocol::Udp => {
+                if self.peers.len() < MAX_PEERS && !self.peers.contains(&address.ip()) {
+                    self.peers.push(address.ip());
+                    for relay in &mut self.relays {
+                        relay.allocation.allow(address.ip(), now);
+                    }
+                    self.poll_relays();
+                }
+            }
+            Protocol::Tcp => {
+                let is_wanted = candidate.tcp_type() == Some(TcpType::Passive)
+                    && self.allowed.direct
+                    && self.can_connect_to(address.ip())
+                    && !self.targets.contains(&address);
+                if is_wanted && self.targets.len() < MAX_TARGETS {
+                    self.targets.push(address);
+                    self.connect(StreamTarget::Candidate(address), Purpose::candidate());
+                }
+            }
+        }
+    }
+
+    /// A server does not make a client connect to its own machine, unless they share it.
+    fn can_connect_to(&self, address: IpAddr) -> bool {
+        let is_unicast = !address.is_unspecified() && !address.is_multicast();
+        is_unicast && (!address.is_loopback() || self.addresses.iter().any(|own| own.ip().is_loopback()))
+    }
+
+    fn connect(&mut self, target: StreamTarget, purpose: Purpose) {
+        if self.streams.len() >= MAX_STREAMS {
+            return;
+        }
+        self.last_id += 1;
+        self.streams.push(Stream::new(self.last_id, purpose, self.now + CONNECT_TIMEOUT));
+        self.outputs.push_back(Gathered::Errand(Errand::Connect { stream: self.last_id, target }));
+    }
+
+    /// Whether there is a path, as ICE sees it.
+    pub(crate) fn set_path(&mut self, has_path: bool) {
+        if self.has_path != has_path {
+            self.has_path = has_path;
+            self.release_at = has_path.then_some(self.now + SETTLED);
+        }
+    }
+
+    // Names.
+
+    /// The addresses of a host; none where the name is not known.
+    pub(crate) fn handle_resolved(&mut self, lookup: LookupId, resolved: &[Resolved], now: Instant) {
+        self.now = now;
+        let Some(at) = self.lookups.iter().position(|(id, ..)| *id == lookup) else { return };
+        let (_, server, _) = self.lookups.swap_remove(at);
+        let Some(Server { url, username, credential }) = self.servers.get(server).cloned() else { return };
+        let mut families = [false; 2];
+        for Resolved { address, local } in resolved {
+            // One of each family is enough.
+            if std::mem::replace(&mut families[usize::from(address.is_ipv6())], true) {
+                continue;
+            }
+            let from: Vec<SocketAddr> =
+                self.addresses.iter().copied().filter(|own| can_send(own.ip(), *address)).collect();
+            let to = SocketAddr::new(*address, url.port);
+            if url.service == Service::Stun {
+                let room = MAX_BINDINGS.saturating_sub(self.bindings.len());
+                self.bindings.extend(from.into_iter().take(room).map(|own| Binding::new(own, to, now)));
+            } else if let Some(own) = from.iter().find(|own| Some(own.ip()) == *local).or_else(|| from.first()) {
+                self.allocate(&url, (*own, to), None, (&username, &credential));
+                // One address is as good as another here.
+                break;
+            }
+        }
+        self.poll_bindings();
+        self.poll_relays();
+    }
+
+    fn allocate(
+        &mut self,
+        url: &IceUrl,
+        between: (SocketAddr, SocketAddr),
+        stream: Option<StreamId>,
+        credential: (&str, &str),
+    ) {
+        if self.relays.len() >= MAX_RELAYS {
+            return;
+        }
+        let wants_ipv6 = !self.peers.is_empty() && self.peers.iter().all(IpAddr::is_ipv6);
+        let mut allocation = Allocation::new(stream.is_none(), between, credential, wants_ipv6, self.now);
+        for peer in &self.peers {
+            allocation.allow(*peer, self.now);
+        }
+        self.relays.push(Relay { url: url.clone(), allocation, stream, candidate: None });
+    }
+
+    // Connections.
+
+    /// A connection is open.
+    pub(crate) fn handle_opened(&mut self, stream: StreamId, local: SocketAddr, remote: SocketAddr, now: Instant) {
+        self.now = now;
+        let Some(found) = self.streams.iter_mut().find(|found| found.id == stream) else { return };
+        found.opened(local, remote);
+        match &mut found.purpose {
+            Purpose::Candidate { candidate, .. } => {
+                if let Ok(host) = Candidate::host_tcp(local, TcpType::Active) {
+                    *candidate = Some(Box::new(host.clone()));
+                    self.outputs.push_back(Gathered::Add(host));
+                    // The other side can do without: it learns the address from the first check. But where it leads, pion
+                    // waits a second before it takes a candidate that nobody told, and it does not listen to active ones.
+                    if self.is_led
+                        && let Ok(told) = Candidate::host_tcp(local, TcpType::SimultaneousOpen)
+                    {
+                        self.outputs.push_back(Gathered::Tell(told));
+                    }
+                }
+            }
+            Purpose::Relay { server } => {
+                let server = *server;
+                if let Some(Server { url, username, credential }) = self.servers.get(server).cloned() {
+                    self.allocate(&url, (local, remote), Some(stream), (&username, &credential));
+                    self.poll_relays();
+                }
+            }
+        }
+    }
+
+    /// Bytes came on a connection.
+    pub(crate) fn handle_bytes(&mut self, stream: StreamId, bytes: &[u8], now: Instant) {
+        self.now = now;
+        if let Some(at) = self.relays.iter().position(|relay| relay.stream == Some(stream)) {
+            let relay = &mut self.relays[at];
+            let packets = relay.allocation.handle_bytes(bytes, now);
+            for (peer, packet) in packets {
+                self.relayed(at, peer, packet);
+            }
+            self.poll_relays();
+            return;
+        }
+        let Some(found) = self.streams.iter_mut().find(|found| found.id == stream) else { return };
+        let (Purpose::Candidate { frames, .. }, Some((local, remote))) = (&mut found.purpose, found.ends) else {
+            return;
+        };
+        frames.push(bytes);
+        while let Some(packet) = frames.next_packet() {
+            note(&mut self.used[1], Way::Stream(stream), &packet);
+            self.outputs.push_back(Gathered::Received {
+                protocol: Protocol::Tcp,
+                source: remote,
+                destination: local,
+                packet,
+            });
+        }
+    }
+
+    /// A connection is closed, or could not be opened.
+    pub(crate) fn handle_closed(&mut self, stream: StreamId, now: Instant) {
+        self.now = now;
+        self.streams.retain(|found| {
+            if found.id != stream {
+                return true;
+            }
+            if let Purpose::Candidate { candidate: Some(candidate), .. } = &found.purpose {
+                self.outputs.push_back(Gathered::Remove(candidate.as_ref().clone()));
+            }
+            false
+        });
+        self.relays.retain(|relay| {
+            if relay.stream != Some(stream) {
+                return true;
+            }
+            self.outputs.extend(relay.candidate.clone().map(Gathered::Remove));
+            false
+        });
+    }
+
+    // Packets.
+
+    /// A packet of the peer connection's; what remains of it is for a UDP socket.
+    pub(crate) fn transmit(&mut self, transmit: Transmit) -> Option<Transmit> {
+        let way = match transmit.protocol {
+            Protocol::Udp if self.relays.is_empty() => Way::Udp,
+            Protocol::Udp => {
+                let lent = self.relays.iter().any(|relay| relay.allocation.relayed() == Some(transmit.source));
+                if lent { Way::Relay(transmit.source) } else { Way::Udp }
+            }
+            Protocol::Tcp => {
+                let ends = Some((transmit.source, transmit.destination));
+                // A pair of a connection and a candidate that is not its end.
+                Way::Stream(self.streams.iter().find(|stream| stream.ends == ends)?.id)
+            }
+        };
+        note(&mut self.used[0], way, &transmit.payload);
+        match way {
+            Way::Udp => return Some(transmit),
+            Way::Stream(stream) => {
+                let mut bytes = Vec::with_capacity(2 + transmit.payload.len());
+                if roomkey_rtc::framing::write(&transmit.payload, &mut bytes) {
+                    self.outputs.push_back(Gathered::Errand(Errand::Write { stream, bytes, may_be_lost: true }));
+                }
+            }
+            Way::Relay(address) => {
+                let now = self.now;
+                if let Some(relay) = self.relays.iter_mut().find(|relay| relay.allocation.relayed() == Some(address))
+                    && let Some(bytes) = relay.allocation.send(transmit.destination, transmit.payload, now)
+                {
+                    let sent = relay.wrap(bytes, true);
+                    self.outputs.push_back(sent);
+                }
+            }
+        }
+        None
+    }
+
+    /// A datagram came to a UDP socket; whether it was for this.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+    ) -> bool {
+        self.now = now;
+        let is_answer = |binding: &Binding| {
+            binding.server == source && binding.local == destination && binding.is_answered_by(datagram)
+        };
+        if let Some(at) = self.bindings.iter().position(is_answer) {
+            let binding = self.bindings.swap_remove(at);
+            if let Some(address) = Binding::address_in(datagram) {
+                self.seen_at(address, binding.local);
+            }
+            return true;
+        }
+        let is_server = |relay: &Relay| {
+            relay.stream.is_none() && relay.allocation.server() == source && relay.allocation.local() == destination
+        };
+        if let Some(at) = self.relays.iter().position(is_server)
+            && let Ok(packet) = self.relays[at].allocation.handle_datagram(datagram, now)
+        {
+            if let Some((peer, packet)) = packet {
+                self.relayed(at, peer, packet);
+            }
+            self.poll_relays();
+            return true;
+        }
+        note(&mut self.used[1], Way::Udp, datagram);
+        false
+    }
+
+    fn seen_at(&mut self, address: SocketAddr, local: SocketAddr) {
+        // Two servers see the same, and without a NAT it is the socket's own.
+        let is_known = address == local || self.seen.iter().any(|known| known.address() == address);
+        if !is_known
+            && self.seen.len() < MAX_BINDINGS
+            && let Ok(candidate) = Candidate::server_reflexive_udp(address, local)
+        {
+            self.seen.push(candidate.clone());
+            self.outputs.extend([Gathered::Add(candidate.clone()), Gathered::Tell(candidate)]);
+        }
+    }
+
+    fn relayed(&mut self, at: usize, peer: SocketAddr, packet: Vec<u8>) {
+        let Some(address) = self.relays.get(at).and_then(|relay| relay.allocation.relayed()) else { return };
+        note(&mut self.used[1], Way::Relay(address), &packet);
+        self.outputs.push_back(Gathered::Received {
+            protocol: Protocol::Udp,
+            source: peer,
+            destination: address,
+            packet,
+        });
+    }
+
+    // Time.
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), at the latest.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        let bindings = self.bindings.iter().map(|binding| binding.next);
+        let relays = self.relays.iter().filter_map(|relay| relay.allocation.timeout());
+        let streams = self.streams.iter().filter_map(|stream| stream.deadline);
+        let lookups = self.lookups.iter().map(|(.., deadline)| *deadline);
+        let own = [self.stun_at, self.turn_at, self.release_at];
+        bindings.chain(relays).chain(streams).chain(lookups).chain(own.into_iter().flatten()).min()
+    }
+
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        let is_due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
+        if is_due(&mut self.stun_at) && self.allowed.direct_udp() && (self.is_led || !self.has_path) {
+            self.ask(|service| service == Service::Stun);
+        }
+        if is_due(&mut self.turn_at) && (!self.allowed.direct || !self.has_path) {
+            let has_udp = self.allowed.udp;
+            self.ask(|service| service != Service::Stun && (has_udp || service != Service::TurnUdp));
+        }
+        self.lookups.retain(|(.., deadline)| *deadline > now);
+        let late: Vec<_> = self.streams.iter().filter(|stream| stream.is_late(now)).map(|stream| stream.id).collect();
+        for stream in late {
+            self.outputs.push_back(Gathered::Errand(Errand::Disconnect { stream }));
+            self.handle_closed(stream, now);
+        }
+        if is_due(&mut self.release_at) {
+            self.release();
+        }
+        self.poll_bindings();
+        self.poll_relays();
+    }
+
+    /// Asks the servers that offer such a service and are not being asked.
+    fn ask(&mut self, is_wanted: impl Fn(Service) -> bool) {
+        for index in 0..self.servers.len() {
+            let url = &self.servers[index].url;
+            let is_asked = self.relays.iter().any(|relay| relay.url == *url)
+                || self.lookups.iter().any(|(_, server, _)| *server == index)
+                || self
+                    .streams
+                    .iter()
+                    .any(|stream| matches!(stream.purpose, Purpose::Relay { server } if server == index));
+            // Who has nothing but loopback reaches nothing else.
+            let is_out_of_reach = self.addresses.iter().all(|own| own.ip().is_loopback()) && !url.is_loopback();
+            if !is_wanted(url.service) || is_asked || is_out_of_reach {
+                continue;
+            }
+            match url.service {
+                Service::Stun | Service::TurnUdp => {
+                    self.last_id += 1;
+                    self.lookups.push((self.last_id, index, self.now + LOOKUP_TIMEOUT));
+                    self.outputs
+                        .push_back(Gathered::Errand(Errand::Resolve { lookup: self.last_id, host: url.host.clone() }));
+                }
+                Service::TurnTcp | Service::TurnTls => {
+                    let target = StreamTarget::TurnServer {
+                        host: url.host.clone(),
+                        port: url.port,
+                        is_tls: url.service == Service::TurnTls,
+                    };
+                    self.connect(target, Purpose::Relay { server: index });
+                }
+            }
+        }
+    }
+
+    fn poll_bindings(&mut self) {
+        let now = self.now;
+        self.bindings.retain_mut(|binding| match binding.poll(now) {
+            Ok(None) => true,
+            Ok(Some(payload)) => {
+                self.outputs.push_back(Gathered::Transmit(datagram(binding.local, binding.server, payload)));
+                true
+            }
+            Err(_) => {
+                tracing::debug!(server = %binding.server, "a STUN server does not answer");
+                false
+            }
+        });
+    }
+
+    fn poll_relays(&mut self) {
+        let now = self.now;
+        let mut ended = Vec::new();
+        for relay in &mut self.relays {
+            while let Some(allocated) = relay.allocation.poll(now) {
+                match allocated {
+                    Allocated::Send(bytes) => self.outputs.push_back(relay.wrap(bytes, false)),
+                    Allocated::Lent(address) => match Candidate::relayed_udp(address, relay.allocation.local()) {
+                        Ok(candidate) => {
+                            relay.candidate = Some(candidate.clone());
+                            self.outputs.push_back(Gathered::Add(candidate.clone()));
+                            // Where the other side leads, pion waits two seconds before it takes one that it was told, and
+                            // one second before it takes the same address from a check.
+                            if !self.is_led {
+                                self.outputs.push_back(Gathered::Tell(candidate));
+                            }
+                        }
+                        Err(_) => {
+                            ended.push((relay.allocation.server(), relay.allocation.local()));
+                            break;
+                        }
+                    },
+                    Allocated::Over => {
+                        ended.push((relay.allocation.server(), relay.allocation.local()));
+                        break;
+                    }
+                }
+            }
+        }
+        for ends in ended {
+            let of = |relay: &Relay| (relay.allocation.server(), relay.allocation.local()) == ends;
+            if let Some(at) = self.relays.iter().position(of) {
+                let relay = self.relays.swap_remove(at);
+                self.free(relay);
+            }
+        }
+    }
+
+    fn free(&mut self, mut relay: Relay) {
+        for bytes in relay.allocation.free(self.now) {
+            let sent = relay.wrap(bytes, false);
+            self.outputs.push_back(sent);
+        }
+        self.outputs.extend(relay.candidate.take().map(Gathered::Remove));
+        if let Some(stream) = relay.stream {
+            self.streams.retain(|found| found.id != stream);
+            self.outputs.push_back(Gathered::Errand(Errand::Disconnect { stream }));
+        }
+    }
+
+    fn close_streams(&mut self, is_over: impl Fn(&Stream) -> bool) {
+        self.streams.retain(|stream| {
+            if !is_over(stream) {
+                return true;
+            }
+            self.outputs.push_back(Gathered::Errand(Errand::Disconnect { stream: stream.id }));
+            if let Purpose::Candidate { candidate: Some(candidate), .. } = &stream.purpose {
+                self.outputs.push_back(Gathered::Remove(candidate.as_ref().clone()));
+            }
+            false
+        });
+    }
+
+    /// A path has been there for a while: closes what it does not go through.
+    fn release(&mut self) {
+        // Which one it is shows when something goes over it.
+        if self.used[0].is_none() {
+            self.release_at = Some(self.now + SETTLED);
+            return;
+        }
+        let used = self.used;
+        let is_used = |way| used.contains(&Some(way));
+        let relays = std::mem::take(&mut self.relays);
+        let (kept, unused): (Vec<_>, Vec<_>) = relays
+            .into_iter()
+            .partition(|relay| relay.allocation.relayed().is_some_and(|address| is_used(Way::Relay(address))));
+        self.relays = kept;
+        unused.into_iter().for_each(|relay| self.free(relay));
+        let kept: Vec<_> = self.relays.iter().filter_map(|relay| relay.stream).collect();
+        self.close_streams(|stream| !is_used(Way::Stream(stream.id)) && !kept.contains(&stream.id));
+        self.bindings.clear();
+        self.lookups.clear();
+    }
+}
+
+impl Relay {
+    /// Bytes for the server, as they go there.
+    fn wrap(&self, bytes: Vec<u8>, may_be_lost: bool) -> Gathered {
+        match self.stream {
+            Some(stream) => Gathered::Errand(Errand::Write { stream, bytes, may_be_lost }),
+            None => Gathered::Transmit(datagram(self.allocation.local(), self.allocation.server(), bytes)),
+        }
+    }
+}
+
+fn datagram(source: SocketAddr, destination: SocketAddr, payload: Vec<u8>) -> Transmit {
+    Transmit::udp(source, destination, payload)
+}
+
+/// Checks go everywhere; DTLS, media and data go where ICE has settled (RFC 7983 tells them apart by the first byte).
+fn note(used: &mut Option<Way>, way: Way, packet: &[u8]) {
+    if packet.first().is_some_and(|first| *first > 3) {
+        *used = Some(way);
+    }
+}
+
+/// Nothing goes from loopback to elsewhere.
+fn can_send(from: IpAddr, to: IpAddr) -> bool {
+    from.is_ipv4() == to.is_ipv4() && (!from.is_loopback() || to.is_loopback())
+}
+
+/// The URLs that can be used, in order.
+fn read(servers: &[IceServer]) -> Vec<Server> {
+    const MAX_READ: usize = 64;
+    const LONGEST_CREDENTIAL: usize = 1_024;
+    let (mut stun, mut turn, mut found) = (0, 0, Vec::new());
+    let all = servers.iter().flat_map(|server| server.urls.iter().map(move |url| (server, url)));
+    for (server, text) in all.take(MAX_READ) {
+        let url = match IceUrl::parse(text) {
+            Ok(url) => url,
+            Err(InvalidIceUrl::Unsupported) => {
+                tracing::debug!("an ICE server of a kind that is not supported is passed over");
+                continue;
+            }
+            Err(InvalidIceUrl::Malformed) => {
+                tracing::debug!("an ICE server whose URL can't be read is passed over");
+                continue;
+            }
+        };
+        let IceServer { username, credential, .. } = server;
+        let is_stun = url.service == Service::Stun;
+        let (count, most) = if is_stun { (&mut stun, MAX_STUN) } else { (&mut turn, MAX_TURN) };
+        if !is_stun && (username.is_empty() || username.len() > 512 || credential.len() > LONGEST_CREDENTIAL) {
+            tracing::debug!(host = url.host, "a TURN server without a credential that can be used is passed over");
+            continue;
+        }
+        if *count == most || found.iter().any(|known: &Server| known.url == url) {
+            continue;
+        }
+        *count += 1;
+        found.push(Server { url, username: username.clone(), credential: credential.clone() });
+    }
+    found
+}
