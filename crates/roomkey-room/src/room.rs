@@ -121,7 +121,7 @@ impl Room {
             }),
         };
         // It ends by itself when the last handle is dropped.
-        tokio::spawn(task.run());
+        tokio::spawn(Box::new(task).run());
         is_connected.await.map_err(|_| ConnectError::Cancelled)??;
         Ok(room)
     }

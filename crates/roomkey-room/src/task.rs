@@ -92,7 +92,9 @@ enum Input {
 
 impl Task {
     /// Runs until the room is over, or all handles are gone and the server has been told.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// It is boxed, since a future has room for what it is called with and for what it moves it to.
+    pub(crate) async fn run(mut self: Box<Self>) {
         self.io.buffer.resize(LONGEST_DATAGRAM, 0);
         let (mut has_handles, mut has_data) = (true, true);
         loop {
@@ -534,7 +536,7 @@ impl Task {
         }
     }
 
-    async fn finish(mut self) {
+    async fn finish(mut self: Box<Self>) {
         self.carry_out();
         self.sinks.end_all();
         self.io.outlets.clear();

@@ -22,6 +22,9 @@ use crate::connection::{self, Connection};
 /// Messages that wait for the network; a websocket that takes none of so many is broken.
 const MAX_WAITING: usize = 4_096;
 
+/// What is read of a websocket at a time, which each has memory for as long as it is open. tungstenite's own is 128 KiB.
+const READ_BUFFER: usize = 4 * 1024;
+
 /// An open websocket, with what waits to be sent on it.
 pub(crate) struct Websocket {
     stream: WebSocketStream<Box<dyn Connection>>,
@@ -42,8 +45,10 @@ pub(crate) async fn open(
     let mut header = HeaderValue::from_str(&value).map_err(|_| None)?;
     header.set_sensitive(true);
     request.headers_mut().insert(name, header);
-    let config =
-        WebSocketConfig::default().max_message_size(Some(MAX_RESPONSE_SIZE)).max_frame_size(Some(MAX_RESPONSE_SIZE));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(MAX_RESPONSE_SIZE))
+        .max_frame_size(Some(MAX_RESPONSE_SIZE));
     match client_async_with_config(request, stream, Some(config)).await {
         Ok((stream, _)) => Ok(Websocket { stream, waiting: VecDeque::new(), needs_flush: false }),
         Err(Error::Http(response)) => Err(Some(response.status().as_u16())),

@@ -105,8 +105,6 @@ pub(crate) struct Section {
     remote_msid: Option<Msid>,
     remote_rids: Vec<Rid>,
     pub(crate) sender: Option<SenderId>,
-    /// Its SSRC belongs to a track that has ended.
-    used: bool,
     simulcast: bool,
 }
 
@@ -127,7 +125,6 @@ impl Section {
             remote_msid: None,
             remote_rids: Vec::new(),
             sender: None,
-            used: false,
             simulcast: false,
         }
     }
@@ -179,9 +176,7 @@ impl PeerConnection {
         }
         let sender = self.senders.add(kind, msid, &[], Some(mid));
         section.sender = Some(sender);
-        if std::mem::replace(&mut section.used, true) {
-            self.renew_stream(mid);
-        }
+        self.renew_stream(mid);
         Ok(sender)
     }
 
@@ -280,7 +275,7 @@ impl PeerConnection {
             ));
             sender.mid = Some(mid);
             let mut section = Section::new(mid, Content::Media(sender.kind), Some(Purpose::Send));
-            (section.sender, section.used, section.simulcast) = (Some(id), true, simulcasts);
+            (section.sender, section.simulcast) = (Some(id), simulcasts);
             negotiation.sections.push(section);
         }
         for kind in negotiation.receivers.drain(..) {
@@ -428,19 +423,38 @@ impl PeerConnection {
 
     /// A new track gets an SSRC of its own, so that a receiver does not take it for the earlier one.
     fn renew_stream(&mut self, mid: Mid) {
+        let Some(media) = self.rtc.media(mid.0) else { return };
+        let resends = self
+            .rtc
+            .codec_config()
+            .iter()
+            .any(|params| params.resend().is_some() && media.remote_pts().contains(&params.pt()));
+        // str0m can also give a stream another SSRC, but still finds it by the first when a NACK or a PLI comes.
+        self.remove_stream(mid);
         let mut direct = self.rtc.direct_api();
-        let earlier = direct.stream_tx_by_mid(mid.0, None).map(|stream| (stream.ssrc(), stream.rtx().is_some()));
-        if let Some((earlier, resends)) = earlier {
-            // str0m can also give a stream another SSRC, but still finds it by the first when a NACK or a PLI comes.
-            let (ssrc, repair) = (direct.new_ssrc(), direct.new_ssrc());
-            direct.remove_stream_tx(earlier);
-            direct.declare_stream_tx(ssrc, resends.then_some(repair), mid.0, None);
-        }
+        let (ssrc, repair) = (direct.new_ssrc(), direct.new_ssrc());
+        direct.declare_stream_tx(ssrc, resends.then_some(repair), mid.0, None);
         self.mutated();
+    }
+
+    fn remove_stream(&mut self, mid: Mid) {
+        let mut direct = self.rtc.direct_api();
+        if let Some(ssrc) = direct.stream_tx_by_mid(mid.0, None).map(|stream| stream.ssrc()) {
+            direct.remove_stream_tx(ssrc);
+            self.mutated();
+        }
     }
 
     fn with_msids(&self, text: &str) -> String {
         sdp::with_msids(text, |mid| self.senders.in_section(mid).map(|sender| &sender.msid))
+    }
+
+    /// str0m makes a stream to send in each section, also where this side only receives or has no track yet. Each takes some
+    /// 10 kB, and sends a report a second. Who gets a track makes one again.
+    fn remove_idle_streams(&mut self) {
+        let idle = |section: &&Section| section.sender.is_none() && section.purpose != Some(Purpose::Send);
+        let idle: Vec<_> = self.negotiation.sections.iter().filter(idle).map(|section| section.mid).collect();
+        idle.into_iter().for_each(|mid| self.remove_stream(mid));
     }
 
     /// Takes over what the other side's description says.
@@ -488,6 +502,7 @@ impl PeerConnection {
                 }
             }
         }
+        self.remove_idle_streams();
         self.receivers.negotiated(&self.rtc);
         if let Some(application) = description.application() {
             self.negotiation.has_application = true;

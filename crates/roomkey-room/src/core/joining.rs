@@ -33,7 +33,7 @@ impl Core {
         for role in roles {
             self.last_sockets += 1;
             let sockets = self.last_sockets;
-            let transport = Transport::new(*role, sockets, allowed, now);
+            let transport = Box::new(Transport::new(*role, sockets, allowed, now));
             if *role == Role::Subscriber {
                 self.link.subscriber = Some(transport);
             } else {

@@ -15,8 +15,9 @@ use crate::names::TrackSid;
 pub(crate) struct Link {
     pub(crate) signal: Client,
     pub(crate) handshake: Handshake,
-    pub(crate) publisher: Option<Transport>,
-    pub(crate) subscriber: Option<Transport>,
+    /// Each by itself, since most links have only one.
+    pub(crate) publisher: Option<Box<Transport>>,
+    pub(crate) subscriber: Option<Box<Transport>>,
     pub(crate) dial: Dial,
     pub(crate) join: Option<Join>,
     /// Sections of a single connection by the track that the server put there.
@@ -71,15 +72,15 @@ impl Link {
     }
 
     pub(crate) fn transports(&self) -> impl Iterator<Item = &Transport> {
-        self.publisher.iter().chain(&self.subscriber)
+        self.publisher.iter().chain(&self.subscriber).map(|transport| &**transport)
     }
 
     pub(crate) fn transports_mut(&mut self) -> impl Iterator<Item = &mut Transport> {
-        self.publisher.iter_mut().chain(&mut self.subscriber)
+        self.publisher.iter_mut().chain(&mut self.subscriber).map(|transport| &mut **transport)
     }
 
     pub(crate) fn transport_mut(&mut self, is_subscriber: bool) -> Option<&mut Transport> {
-        if is_subscriber { self.subscriber.as_mut() } else { self.publisher.as_mut() }
+        if is_subscriber { self.subscriber.as_deref_mut() } else { self.publisher.as_deref_mut() }
     }
 
     /// Whether media can flow as far as it has to.
@@ -88,7 +89,7 @@ impl Link {
             (Some(subscriber), Some(join)) if join.is_subscriber_primary => Some(subscriber),
             _ => self.publisher.as_ref(),
         };
-        primary.is_some_and(Transport::is_up)
+        primary.is_some_and(|transport| transport.is_up())
     }
 
     pub(crate) fn timeout(&self) -> Option<Instant> {

@@ -47,6 +47,27 @@ fn a_client_that_offers_places_to_receive_connects() {
     }
 }
 
+#[test]
+fn places_without_a_track_cost_no_reports() {
+    let mut pair = Pair::new(2, Link::fast());
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        (0..3).for_each(|_| pair.connection(CLIENT).add_receiver(kind));
+    }
+    channels(false).for_each(|config| _ = pair.connection(CLIENT).open_channel(config));
+    pair.negotiate(CLIENT);
+    assert!(pair.run_until(Duration::from_secs(5), |pair| all_open(pair)));
+    let before = pair.sides.each_ref().map(|side| side.datagrams.len());
+    pair.run_for(Duration::from_secs(30));
+    for (side, before) in [CLIENT, SERVER].into_iter().zip(before) {
+        let idle = &pair.sides[side].datagrams[before..];
+        // RFC 5761 section 4: RTCP is told by its type, from 192 on.
+        let reports = idle.iter().filter(|it| (128..192).contains(&it[0]) && (192..224).contains(&it[1])).count();
+        assert_eq!(reports, 0, "{side}");
+        // A check a second, each side's or the answers, and what SCTP asks.
+        assert!(idle.len() < 45, "{side}: {}", idle.len());
+    }
+}
+
 /// str0m makes one check each 50 ms unless it is woken more often.
 #[test]
 fn the_side_that_leads_ice_does_not_wait_for_its_pacing() {
