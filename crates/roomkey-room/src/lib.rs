@@ -17,6 +17,8 @@ mod options;
 mod participant;
 mod publication;
 mod read;
+mod region_failover;
+mod region_request;
 mod remote_track;
 mod room;
 mod room_info;
@@ -52,6 +54,7 @@ pub use participant::{
     ConnectionQuality, Participant, ParticipantKind, ParticipantPermission, ParticipantState, Participants,
 };
 pub use publication::{TrackKind, TrackPublication, TrackSource};
+pub use region_failover::RegionFailover;
 pub use remote_track::RemoteTrack;
 pub use room::{Room, WeakRoom};
 pub use room_info::RoomInfo;

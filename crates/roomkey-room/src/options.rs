@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 use crate::core::Settings;
 use crate::data_stream::limits::StreamLimits;
 use crate::error::ConnectError;
+use crate::region_failover::{RegionCache, RegionFailover};
 use crate::room::Room;
 
 /// The protocol that is spoken: what livekit-server 1.13.5 and its clients of that time speak.
@@ -30,6 +31,8 @@ pub struct RoomBuilder {
     max_reconnect_attempts: u32,
     attributes: HashMap<String, String>,
     stream_limits: StreamLimits,
+    region_failover: RegionFailover,
+    pub(crate) region_cache: Arc<RegionCache>,
     pub(crate) local_addresses: Option<Vec<IpAddr>>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
@@ -47,6 +50,8 @@ impl Default for RoomBuilder {
             max_reconnect_attempts: 20,
             attributes: HashMap::new(),
             stream_limits: StreamLimits::default(),
+            region_failover: RegionFailover::Cloud,
+            region_cache: Arc::default(),
             local_addresses: None,
             tls: None,
         }
@@ -80,6 +85,9 @@ impl RoomBuilder {
     }
 
     /// How long a join may take, from the first packet until media can flow; 20 s by default.
+    ///
+    /// A server that may have [other regions](Self::region_failover) is given half of the time that is left before another
+    /// region is tried; all of it, if there is none.
     pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
         Self { connect_timeout, ..self }
     }
@@ -100,6 +108,15 @@ impl RoomBuilder {
     /// What is accepted of the streams of others.
     pub fn stream_limits(self, stream_limits: StreamLimits) -> Self {
         Self { stream_limits, ..self }
+    }
+
+    /// Whether to go to another region of the server when one fails; [`RegionFailover::Cloud`] by default.
+    ///
+    /// If no region can be joined, the error is that of the first one. A resume stays with the region that the room is in, and
+    /// becomes a join anew in another one when the region fails and this client's network does not. What a server said of its
+    /// regions is kept in this builder and its clones, for as long as the server says: five seconds, if it does not.
+    pub fn region_failover(self, region_failover: RegionFailover) -> Self {
+        Self { region_failover, ..self }
     }
 
     /// The addresses of this machine to receive media on. By default those of all interfaces, or loopback alone if the
@@ -144,6 +161,7 @@ impl RoomBuilder {
             connect_timeout: self.connect_timeout,
             max_reconnect_attempts: self.max_reconnect_attempts,
             stream_limits: self.stream_limits.clone(),
+            region_failover: self.region_failover.clone(),
         }
     }
 }

@@ -70,15 +70,17 @@ impl Room {
 
     pub(crate) async fn join(options: &RoomBuilder, server_url: &str, token: &str) -> Result<Self, ConnectError> {
         let server_url = ServerUrl::parse(server_url).map_err(ConnectError::InvalidUrl)?;
-        let server_host = server_url.host().to_owned();
-        let core = Core::new(
+        let mut core = Core::new(
             options.settings(),
-            server_url,
+            server_url.clone(),
             ParticipantToken::new(token),
             fastrand::u64(..),
             clock::now(),
             clock::unix_time(),
         );
+        if let Some(list) = options.region_cache.get(&server_url) {
+            core.know_regions(list);
+        }
         let (commands, commands_of_task) = mpsc::unbounded_channel();
         let (data, data_of_task) = mpsc::channel(DATA_QUEUE);
         let (connected, is_connected) = oneshot::channel();
@@ -100,7 +102,8 @@ impl Room {
             participants: participants_of_task,
             info: info_of_task,
             connected: Some(connected),
-            server_host,
+            server_url,
+            region_cache: Arc::clone(&options.region_cache),
             local_addresses: options.local_addresses.clone(),
             tls: options.tls.clone(),
             methods: RpcMethods::default(),

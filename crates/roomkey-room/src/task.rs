@@ -7,11 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use livekit_protocol as proto;
 use proto::data_packet::Value;
+use roomkey_signal::ServerUrl;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
@@ -20,7 +21,7 @@ use tokio_tungstenite::tungstenite::Bytes;
 use crate::clock;
 use crate::command::{Command, ReliableData};
 use crate::connection_state::{ConnectionState, DisconnectReason};
-use crate::core::{Core, DialId, Effect, Happened, InvocationId, LocalTrackId, SocketId};
+use crate::core::{Core, DialId, Effect, FetchId, Happened, InvocationId, LocalTrackId, SocketId};
 use crate::data_stream::reader::StreamReader;
 use crate::error::ConnectError;
 use crate::event::{Broadcast, RoomEvent, TranscriptionSegment};
@@ -28,6 +29,8 @@ use crate::local_sids::LocalSids;
 use crate::media::{RtpOutlet, Sinks};
 use crate::participant::{Participant, Participants};
 use crate::publication::TrackPublication;
+use crate::region_failover::RegionCache;
+use crate::region_request;
 use crate::remote_track::RemoteTrack;
 use crate::room_info::RoomInfo;
 use crate::rpc::error::RpcError;
@@ -53,7 +56,8 @@ pub(crate) struct Task {
     pub(crate) participants: watch::Sender<Arc<Participants>>,
     pub(crate) info: watch::Sender<Arc<RoomInfo>>,
     pub(crate) connected: Option<oneshot::Sender<Result<(), ConnectError>>>,
-    pub(crate) server_host: String,
+    pub(crate) server_url: ServerUrl,
+    pub(crate) region_cache: Arc<RegionCache>,
     pub(crate) local_addresses: Option<Vec<IpAddr>>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) methods: RpcMethods,
@@ -65,10 +69,14 @@ pub(crate) struct Task {
 pub(crate) struct Io {
     websocket: Option<Box<Websocket>>,
     dialing: Option<(DialId, BoxFuture<'static, Dialed>)>,
+    fetching: Option<(FetchId, BoxFuture<'static, Regions>)>,
     sockets: HashMap<SocketId, Sockets>,
     outlets: Vec<(LocalTrackId, Box<dyn RtpOutlet>)>,
     buffer: Vec<u8>,
 }
+
+/// A list of regions as it came, and how long it holds.
+type Regions = Option<(Vec<u8>, Option<Duration>)>;
 
 enum Dialed {
     Websocket(Result<Box<Websocket>, Option<u16>>),
@@ -80,6 +88,7 @@ enum Input {
     Data(Option<ReliableData>),
     Message(Option<Bytes>),
     Dialed(DialId, Dialed),
+    Regions(FetchId, Regions),
     Datagram(SocketId, usize, SocketAddr, SocketAddr),
     /// A source has something to send, or who listens wants something.
     Woken,
@@ -126,6 +135,10 @@ impl Task {
                         Dialed::Status(status) => self.core.handle_validated(dial, status, now),
                     }
                 }
+                Input::Regions(fetch, regions) => {
+                    self.io.fetching = None;
+                    self.core.handle_regions(fetch, regions, now);
+                }
                 Input::Datagram(sockets, length, source, destination) => {
                     self.receive(sockets, length, source, destination, now);
                 }
@@ -147,12 +160,13 @@ impl Task {
         let now = clock::now();
         let outlets = self.io.outlets.iter().filter_map(|(_, outlet)| outlet.next_due(now)).min();
         let deadline = [self.core.timeout(), outlets, self.sinks.timeout()].into_iter().flatten().min();
-        let Io { websocket, dialing, sockets, buffer, .. } = &mut self.io;
+        let Io { websocket, dialing, fetching, sockets, buffer, .. } = &mut self.io;
         tokio::select! {
             biased;
             command = self.commands.recv(), if has_handles => Input::Command(command),
             message = poll_fn(|cx| poll_message(websocket, cx)) => Input::Message(message),
-            (dial, dialed) = poll_fn(|cx| poll_dialing(dialing, cx)) => Input::Dialed(dial, dialed),
+            (dial, dialed) = poll_fn(|cx| poll_numbered(dialing, cx)) => Input::Dialed(dial, dialed),
+            (fetch, regions) = poll_fn(|cx| poll_numbered(fetching, cx)) => Input::Regions(fetch, regions),
             (id, length, source, destination) = poll_fn(|cx| poll_sockets(sockets, buffer, cx)) => {
                 Input::Datagram(id, length, source, destination)
             }
@@ -312,6 +326,12 @@ impl Task {
                     let asking = async move { Dialed::Status(websocket::status(&url, authorization, tls).await) };
                     self.io.dialing = Some((dial, Box::pin(asking)));
                 }
+                Effect::FetchRegions { fetch, url, authorization } => {
+                    let tls = self.tls.clone();
+                    let asking = async move { region_request::get(&url, authorization, tls).await };
+                    self.io.fetching = Some((fetch, Box::pin(asking)));
+                }
+                Effect::KeepRegions(list) => self.region_cache.keep(self.server_url.clone(), list),
                 Effect::CloseWebsocket => {
                     self.io.dialing = None;
                     if !self.core.is_over() {
@@ -329,7 +349,7 @@ impl Task {
     fn bind(&mut self, id: SocketId) {
         let addresses = match &self.local_addresses {
             Some(addresses) => Ok(addresses.clone()),
-            None => local_addresses(&self.server_host),
+            None => local_addresses(self.server_url.host()),
         };
         match addresses.and_then(|addresses| Sockets::bind(&addresses)) {
             Ok(sockets) => {
@@ -565,12 +585,9 @@ fn poll_message(websocket: &mut Option<Box<Websocket>>, cx: &mut Context<'_>) ->
     }
 }
 
-fn poll_dialing(
-    dialing: &mut Option<(DialId, BoxFuture<'static, Dialed>)>,
-    cx: &mut Context<'_>,
-) -> Poll<(DialId, Dialed)> {
-    match dialing {
-        Some((dial, dialing)) => Pin::new(dialing).poll(cx).map(|dialed| (*dial, dialed)),
+fn poll_numbered<T>(under_way: &mut Option<(u64, BoxFuture<'static, T>)>, cx: &mut Context<'_>) -> Poll<(u64, T)> {
+    match under_way {
+        Some((number, future)) => Pin::new(future).poll(cx).map(|outcome| (*number, outcome)),
         None => Poll::Pending,
     }
 }

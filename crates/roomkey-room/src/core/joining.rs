@@ -7,6 +7,7 @@ use livekit_protocol as proto;
 use proto::signal_request::Message as Request;
 use roomkey_signal::{ClientEvent, ClientOutput, ConnectParameters, DisconnectCause, HandshakeStep, LeaveAction};
 
+use super::fail_over::Otherwise;
 use super::link::{Dial, Join};
 use super::transport::{Role, Transport};
 use super::{Core, DialId, Effect, Happened, Phase, SocketId};
@@ -17,8 +18,6 @@ use crate::error::ConnectError;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a resume: an outage swallows what TCP sends, so that another try is soon better than this one.
 const RESUME_DIAL_TIMEOUT: Duration = Duration::from_secs(3);
-/// Between two tries of a join at a server that is out of order.
-const RETRY_WAIT: Duration = Duration::from_millis(500);
 
 impl Core {
     /// The connections that the endpoint asks for, and sockets for them.
@@ -111,7 +110,7 @@ impl Core {
     fn dial_with(&mut self, parameters: &ConnectParameters, deadline: Instant) {
         self.last_dial += 1;
         self.link.dial = Dial::Dialing(self.last_dial, deadline);
-        let url = self.server_url.connect(self.link.handshake.endpoint(), parameters);
+        let url = self.regions.current().connect(self.link.handshake.endpoint(), parameters);
         let authorization = self.link.signal.token().authorization_header();
         self.effects.push_back(Effect::Dial { dial: self.last_dial, url, authorization });
     }
@@ -163,13 +162,18 @@ impl Core {
             HandshakeStep::FallBack => self.open_transports(now),
             HandshakeStep::Validate => {
                 self.last_dial += 1;
-                let url = self.server_url.validate(self.link.handshake.endpoint(), &self.parameters());
+                let url = self.regions.current().validate(self.link.handshake.endpoint(), &self.parameters());
                 let authorization = self.link.signal.token().authorization_header();
                 self.link.dial = Dial::Dialing(self.last_dial, now + DIAL_TIMEOUT);
                 self.effects.push_back(Effect::Validate { dial: self.last_dial, url, authorization });
             }
-            HandshakeStep::Retry => self.link.dial = Dial::Waiting(now + RETRY_WAIT),
-            HandshakeStep::Fail(failure) => self.connect_failed(ConnectError::of_handshake(failure)),
+            HandshakeStep::Retry => {
+                let error = ConnectError::Unavailable(self.link.handshake.last_status());
+                self.region_failed(error, Otherwise::Retry, now);
+            }
+            HandshakeStep::Fail(failure) => {
+                self.region_failed(ConnectError::of_handshake(failure), Otherwise::Fail, now)
+            }
             _ => self.connect_failed(ConnectError::Unavailable(None)),
         }
     }
@@ -205,13 +209,26 @@ impl Core {
                 self.told.push(Happened::TokenRefreshed);
             }
             ClientEvent::RoundTripTime(time) => self.told.push(Happened::RoundTripTime(time)),
-            ClientEvent::LeaveRequested(leave) => match (&self.phase, leave.action) {
-                (Phase::Connecting(_), _) | (_, LeaveAction::Disconnect) => {
-                    self.over(DisconnectReason::read(leave.reason.into()));
+            ClientEvent::LeaveRequested(leave) => {
+                let reason = DisconnectReason::read(leave.reason.into());
+                match (&self.phase, leave.action) {
+                    (_, LeaveAction::Disconnect) => self.over(reason),
+                    (Phase::Connecting(_), _) => {
+                        self.told_of_regions(&leave, now);
+                        self.region_failed(ConnectError::Refused(reason), Otherwise::Fail, now);
+                    }
+                    (_, LeaveAction::Resume) => {
+                        self.resume(proto::ReconnectReason::RrSignalDisconnected, now);
+                        self.told_of_regions(&leave, now);
+                    }
+                    (_, LeaveAction::Reconnect) => {
+                        self.restart(now);
+                        if self.told_of_regions(&leave, now) {
+                            self.regions.go_to_nearest();
+                        }
+                    }
                 }
-                (_, LeaveAction::Resume) => self.resume(proto::ReconnectReason::RrSignalDisconnected, now),
-                (_, LeaveAction::Reconnect) => self.restart(now),
-            },
+            }
             ClientEvent::Disconnected(DisconnectCause::Left) => self.over(DisconnectReason::ClientInitiated),
             ClientEvent::Disconnected(cause) => self.signal_lost(cause, now),
             _ => {}
@@ -226,7 +243,7 @@ impl Core {
                 } else {
                     ConnectError::Unavailable(None)
                 };
-                self.connect_failed(error);
+                self.region_failed(error, Otherwise::Fail, now);
             }
             Phase::Connected => self.resume(proto::ReconnectReason::RrSignalDisconnected, now),
             Phase::Recovering(_) => self.attempt_failed(now),
@@ -282,6 +299,7 @@ impl Core {
         match &self.phase {
             Phase::Connecting(_) if self.link.is_joined() && self.link.is_media_up() => {
                 self.phase = Phase::Connected;
+                self.regions.connected();
                 self.told.push(Happened::Connected);
             }
             Phase::Recovering(recovery) if recovery.is_restart_under_way() => {
@@ -308,6 +326,7 @@ impl Core {
 
     fn recovered(&mut self, now: Instant) {
         self.phase = Phase::Connected;
+        self.regions.connected();
         self.publishing.postpone(now);
         self.told.push(Happened::StateChanged(ConnectionState::Connected));
     }

@@ -53,6 +53,16 @@ impl Recovery {
         }
     }
 
+    /// How many attempts at a resume have failed, between two of them.
+    pub(crate) fn failed_resumes(&self) -> Option<u32> {
+        (self.kind == Kind::Resume && matches!(self.next, Next::Begin(_))).then_some(self.attempt)
+    }
+
+    /// Whether a join anew is about to be tried.
+    pub(crate) fn awaits_restart(&self) -> bool {
+        self.kind == Kind::Restart && matches!(self.next, Next::Begin(_))
+    }
+
     /// Whether the room is being joined anew, rather than about to be.
     pub(crate) fn is_restart_under_way(&self) -> bool {
         self.kind == Kind::Restart && matches!(self.next, Next::GiveUp(_))
@@ -162,8 +172,14 @@ impl Core {
             return self.over(DisconnectReason::SignalClose);
         }
         recovery.next = Next::Begin(now + wait);
-        if recovery.kind == Kind::Restart {
-            self.abandon_stay();
+        let (kind, attempt) = (recovery.kind, recovery.attempt);
+        match kind {
+            Kind::Restart => {
+                self.abandon_stay();
+                self.restart_elsewhere(now);
+            }
+            Kind::Resume if self.leaves_region(attempt, now) => return self.restart(now),
+            Kind::Resume => {}
         }
         self.link.dial = Dial::Idle;
         self.link.is_resumed = false;
@@ -206,11 +222,16 @@ impl Core {
             }
             Kind::Restart => {
                 self.effects.push_back(Effect::CloseWebsocket);
-                let unix_time = self.unix_time.1 + now.saturating_duration_since(self.unix_time.0);
-                self.link = Link::new(self.token.clone(), self.link.is_single(), now, unix_time);
-                self.open_transports(now);
+                self.new_link(self.link.is_single(), now);
             }
         }
+    }
+
+    /// Another stay begins.
+    pub(super) fn new_link(&mut self, is_single: bool, now: Instant) {
+        let unix_time = self.unix_time.1 + now.saturating_duration_since(self.unix_time.0);
+        self.link = Link::new(self.token.clone(), is_single, now, unix_time);
+        self.open_transports(now);
     }
 
     /// The server has taken the session up.

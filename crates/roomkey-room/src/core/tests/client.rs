@@ -32,6 +32,8 @@ pub(super) struct Client {
     pub(super) websocket: Option<u64>,
     /// Each dial of a websocket: when, where, with which header.
     pub(super) dials: Vec<(Instant, Url, String)>,
+    /// Each question for regions.
+    pub(super) questions: Vec<(Instant, Url, String)>,
     pub(super) connected: Option<Result<Instant, ConnectError>>,
     pub(super) states: Vec<(Instant, ConnectionState)>,
     /// Numbers of reliable packets, with their senders.
@@ -79,6 +81,7 @@ impl Client {
             dialing: None,
             websocket: None,
             dials: Vec::new(),
+            questions: Vec::new(),
             connected: None,
             states: Vec::new(),
             received: Vec::new(),

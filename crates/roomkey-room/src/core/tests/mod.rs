@@ -7,6 +7,7 @@ mod joining;
 mod loss;
 mod outage;
 mod path;
+mod regions;
 mod restart;
 mod streams;
 mod tcp;
