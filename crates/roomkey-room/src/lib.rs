@@ -28,6 +28,7 @@ mod sockets;
 mod stream_writer;
 mod take_once;
 mod task;
+mod token_times;
 mod video;
 mod video_settings;
 mod websocket;
@@ -62,6 +63,7 @@ pub use rpc::error::RpcError;
 pub use rpc::request::{RpcInvocation, RpcRequest};
 pub use stream_writer::{ByteStreamWriter, SendStreamError, TextStreamWriter};
 pub use take_once::TakeOnce;
+pub use token_times::TokenTimes;
 #[cfg(feature = "vp8-keyframes")]
 pub use video::Vp8KeyframeDecoder;
 pub use video::{

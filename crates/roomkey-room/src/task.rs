@@ -37,6 +37,7 @@ use crate::rpc::error::RpcError;
 use crate::rpc_method::RpcMethods;
 use crate::sockets::{Sockets, local_addresses};
 use crate::take_once::TakeOnce;
+use crate::token_times::TokenTimes;
 use crate::websocket::{self, Websocket};
 
 const LONGEST_DATAGRAM: usize = 2_048;
@@ -55,6 +56,7 @@ pub(crate) struct Task {
     pub(crate) state: watch::Sender<ConnectionState>,
     pub(crate) participants: watch::Sender<Arc<Participants>>,
     pub(crate) info: watch::Sender<Arc<RoomInfo>>,
+    pub(crate) token: watch::Sender<TokenTimes>,
     pub(crate) connected: Option<oneshot::Sender<Result<(), ConnectError>>>,
     pub(crate) server_url: ServerUrl,
     pub(crate) region_cache: Arc<RegionCache>,
@@ -408,7 +410,10 @@ impl Task {
                 self.state.send_replace(state);
                 self.tell(RoomEvent::ConnectionStateChanged(state));
             }
-            Happened::TokenRefreshed => self.tell(RoomEvent::TokenRefreshed),
+            Happened::TokenRefreshed(token) => {
+                self.token.send_replace(TokenTimes::read(&token, clock::system_time(), true));
+                self.tell(RoomEvent::TokenRefreshed);
+            }
             Happened::RoundTripTime(time) => {
                 self.info.send_modify(|info| Arc::make_mut(info).round_trip_time = Some(time));
             }

@@ -109,6 +109,24 @@ async fn a_token_that_the_server_does_not_accept_is_said_to_be_so() {
 }
 
 #[tokio::test]
+async fn a_session_shows_its_room_and_from_when_until_when_its_token_is_good() {
+    let server = server().await;
+    let ann = session(&server, "ann");
+    let (mut token, mut info) = (ann.token(), ann.room_info());
+    assert!(token.borrow().is_none() && info.borrow().name.is_empty());
+    ann.start(StartOptions::new()).await.unwrap();
+    let first = until(&mut token, Option::is_some).await.unwrap();
+    assert!(first.expires_at.is_some_and(|expires_at| expires_at > first.made_at));
+    until(&mut info, |info| info.name == "people").await;
+
+    // The server sends a newer one once the room is joined.
+    until(&mut token, |token| token.is_some_and(|token| token.is_refreshed)).await;
+    ann.end().await;
+    assert!(token.borrow().is_none() && info.borrow().name.is_empty());
+    server.shutdown().await;
+}
+
+#[tokio::test]
 async fn two_people_write_to_each_other_with_files() {
     let server = server().await;
     let (ann, bob) = (session(&server, "ann"), session(&server, "bob"));
@@ -127,6 +145,7 @@ async fn two_people_write_to_each_other_with_files() {
             && message.attachments.iter().all(|file| file.status != AttachmentStatus::Pending)
     };
     let received = message(&bob, is_whole).await;
+    assert!(sent.is_local() && !received.is_local());
     assert_eq!((&received.id, &received.kind, &received.status), (&sent.id, &MessageKind::Chat, &Status::Final));
     assert_eq!((&*received.text, &*received.attributes["mood"]), ("two files", "good"));
     for (file, attachment) in files.iter().zip(&*received.attachments) {

@@ -206,7 +206,7 @@ impl Core {
             ClientEvent::Message(message) => self.handle_response(*message, now),
             ClientEvent::TokenRefreshed => {
                 self.token = self.link.signal.token().clone();
-                self.told.push(Happened::TokenRefreshed);
+                self.told.push(Happened::TokenRefreshed(self.token.clone()));
             }
             ClientEvent::RoundTripTime(time) => self.told.push(Happened::RoundTripTime(time)),
             ClientEvent::LeaveRequested(leave) => {

@@ -171,7 +171,7 @@ impl Client {
                 return;
             }
             Happened::StreamOpened(StreamReader::Bytes(reader)) => return self.readers.push(reader),
-            Happened::TokenRefreshed => "token refreshed".to_owned(),
+            Happened::TokenRefreshed(_) => "token refreshed".to_owned(),
             Happened::ParticipantConnected(who) => format!("connected {}", who.identity),
             Happened::ParticipantDisconnected(who, _) => format!("disconnected {}", who.identity),
             Happened::TrackSubscribed(who, _) => format!("subscribed to {}", who.identity),
