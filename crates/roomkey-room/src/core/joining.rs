@@ -270,7 +270,7 @@ impl Core {
         }
         if let Phase::Recovering(_) = self.phase {
             self.republish(now);
-            self.packets.restart();
+            self.packets.restart(now);
             self.send_wishes();
         }
     }
