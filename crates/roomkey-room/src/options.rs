@@ -94,6 +94,9 @@ impl RoomBuilder {
 
     /// How often it is tried to come back to the room before it is over; 20 by default, which is about a minute. The first
     /// twelve tries are at most a second apart, the others up to seven.
+    ///
+    /// A connection that is back and does not hold for ten seconds is waited for longer the next time, by the same measure; after
+    /// so many in a row the room is over with [`DisconnectReason::SignalClose`](crate::DisconnectReason::SignalClose).
     pub fn max_reconnect_attempts(self, max_reconnect_attempts: u32) -> Self {
         Self { max_reconnect_attempts, ..self }
     }

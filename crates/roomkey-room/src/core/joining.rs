@@ -326,6 +326,7 @@ impl Core {
 
     fn recovered(&mut self, now: Instant) {
         self.phase = Phase::Connected;
+        self.relapses.back(now);
         self.regions.connected();
         self.publishing.postpone(now);
         self.told.push(Happened::StateChanged(ConnectionState::Connected));

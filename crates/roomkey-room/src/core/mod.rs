@@ -45,7 +45,7 @@ pub(crate) use messages::TrackSettings;
 use packets::Packets;
 use publishing::Publishing;
 pub(crate) use publishing::{Layer, LocalTrackId, TrackRequest};
-use recovery::Recovery;
+use recovery::{Recovery, Relapses};
 use regions::Regions;
 pub(crate) use regions::{FetchId, RegionList};
 pub(crate) use requests::OwnChange;
@@ -117,6 +117,7 @@ pub(crate) struct Core {
     unix_time: (Instant, Duration),
     rng: Rng,
     phase: Phase,
+    relapses: Relapses,
     link: Link,
     last_dial: DialId,
     last_sockets: SocketId,
@@ -146,6 +147,7 @@ impl Core {
         let regions = Regions::new(server_url, &settings.region_failover);
         let mut core = Self {
             phase: Phase::Connecting(Joining::new(settings.connect_timeout, regions.may_have_others(), now)),
+            relapses: Relapses::default(),
             members: Members::new(settings.auto_subscribe),
             regions,
             token,
