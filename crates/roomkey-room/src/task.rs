@@ -401,7 +401,8 @@ impl Task {
             Happened::StateChanged(state) => {
                 match state {
                     ConnectionState::Connected => self.set_sending(None, true),
-                    ConnectionState::Resuming | ConnectionState::Disconnected(_) => self.set_sending(None, false),
+                    ConnectionState::Resuming => self.set_sending(None, false),
+                    ConnectionState::Disconnected(_) => self.let_go(),
                     ConnectionState::Restarting => {
                         self.set_sending(None, false);
                         self.sinks.restart();
@@ -485,6 +486,14 @@ impl Task {
         }
     }
 
+    /// Gives back what the application captures with, before it hears that the room is over: it may publish the same in the
+    /// next room at once.
+    fn let_go(&mut self) {
+        self.io.outlets.clear();
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+    }
+
     fn subscribed(&self, publication: &TrackPublication) -> RemoteTrack {
         self.sinks.begin(&publication.sid);
         RemoteTrack {
@@ -527,12 +536,11 @@ impl Task {
     async fn finish(mut self) {
         self.carry_out();
         self.sinks.end_all();
-        self.io.outlets.clear();
+        self.let_go();
         if let ConnectionState::Connected = *self.state.borrow() {
             self.state.send_replace(ConnectionState::Disconnected(DisconnectReason::Unknown));
         }
         self.events.end();
-        self.commands.close();
         if let Some(websocket) = self.io.websocket.take() {
             websocket.close().await;
         }

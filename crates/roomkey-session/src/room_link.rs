@@ -211,7 +211,11 @@ impl<'a> Link<'a> {
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
-                    None | Some(ToRoom::Leave) => return,
+                    None | Some(ToRoom::Leave) => {
+                        // A publication that is under way holds its source until then.
+                        self.work.shutdown().await;
+                        return;
+                    }
                     Some(command) => self.obey(command),
                 },
                 event = events.next(), if !is_over => match event {
