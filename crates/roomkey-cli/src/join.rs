@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::sync::watch;
 
 use failure::Failure;
 use headless::Headless;
@@ -101,8 +100,7 @@ pub(crate) fn main(arguments: Arguments) -> ExitCode {
         );
     }
     let is_local = choice.is_local();
-    let (times, token) = watch::channel(None);
-    let source = match choice.into_source(times) {
+    let source = match choice.into_source() {
         Ok(source) => source,
         Err(error) => return usage(&Failure::new(words::of_error(&error))),
     };
@@ -112,9 +110,9 @@ pub(crate) fn main(arguments: Arguments) -> ExitCode {
     };
     let Arguments { say: texts, json, timeout, .. } = arguments;
     let outcome = if is_headless {
-        runtime.block_on(Headless { texts, json, timeout, is_local }.run(source, token))
+        runtime.block_on(Headless { texts, json, timeout, is_local }.run(source))
     } else {
-        runtime.block_on(interactive::run(source, token, timeout, is_local))
+        runtime.block_on(interactive::run(source, timeout, is_local))
     };
     outcome.map_or_else(|failure| fail(&failure), |()| ExitCode::SUCCESS)
 }

@@ -19,9 +19,25 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
+    /// Its name for programs and logs, which stays what it is; without the reason.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Resuming => "resuming",
+            Self::Restarting => "restarting",
+            Self::Disconnected(_) => "disconnected",
+        }
+    }
+
     /// Whether the room is over.
     pub fn is_disconnected(self) -> bool {
         matches!(self, Self::Disconnected(_))
+    }
+}
+
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -66,6 +82,29 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Its name for programs and logs, which stays what it is. `Display` is a sentence for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::ClientInitiated => "client_initiated",
+            Self::DuplicateIdentity => "duplicate_identity",
+            Self::ServerShutdown => "server_shutdown",
+            Self::ParticipantRemoved => "participant_removed",
+            Self::RoomDeleted => "room_deleted",
+            Self::StateMismatch => "state_mismatch",
+            Self::JoinFailure => "join_failure",
+            Self::Migration => "migration",
+            Self::SignalClose => "signal_close",
+            Self::RoomClosed => "room_closed",
+            Self::UserUnavailable => "user_unavailable",
+            Self::UserRejected => "user_rejected",
+            Self::SipTrunkFailure => "sip_trunk_failure",
+            Self::ConnectionTimeout => "connection_timeout",
+            Self::MediaFailure => "media_failure",
+            Self::AgentError => "agent_error",
+        }
+    }
+
     pub(crate) fn read(reason: i32) -> Self {
         use proto::DisconnectReason as Wire;
         match Wire::try_from(reason) {

@@ -39,6 +39,11 @@ impl ConnectError {
         matches!(self, Self::Unavailable(_) | Self::MediaTimeout | Self::NoAddress(_))
     }
 
+    /// Whether another region of the server may do better.
+    pub(crate) fn is_of_region(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::MediaTimeout | Self::Protocol(_) | Self::Refused(_))
+    }
+
     pub(crate) fn of_handshake(failure: HandshakeFailure) -> Self {
         match failure {
             HandshakeFailure::NotAllowed => Self::NotAllowed,

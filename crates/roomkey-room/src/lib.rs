@@ -20,6 +20,8 @@ mod outbox;
 mod participant;
 mod publication;
 mod read;
+mod region_failover;
+mod region_request;
 mod remote_track;
 mod room;
 mod room_info;
@@ -30,6 +32,7 @@ mod stream_writer;
 mod streams;
 mod take_once;
 mod task;
+mod token_times;
 mod video;
 mod video_settings;
 mod websocket;
@@ -59,6 +62,7 @@ pub use participant::{
     ConnectionQuality, Participant, ParticipantKind, ParticipantPermission, ParticipantState, Participants,
 };
 pub use publication::{TrackKind, TrackPublication, TrackSource};
+pub use region_failover::RegionFailover;
 pub use remote_track::RemoteTrack;
 pub use room::{Room, WeakRoom};
 pub use room_info::RoomInfo;
@@ -66,6 +70,7 @@ pub use rpc::error::RpcError;
 pub use rpc::request::{RpcInvocation, RpcRequest};
 pub use stream_writer::{ByteStreamWriter, SendStreamError, TextStreamWriter};
 pub use take_once::TakeOnce;
+pub use token_times::TokenTimes;
 #[cfg(feature = "vp8-keyframes")]
 pub use video::Vp8KeyframeDecoder;
 pub use video::{

@@ -13,6 +13,7 @@ use crate::core::Settings;
 use crate::data_stream::limits::StreamLimits;
 use crate::error::ConnectError;
 use crate::ice_server::{IceServer, IceTransportPolicy};
+use crate::region_failover::{RegionCache, RegionFailover};
 use crate::room::Room;
 
 /// The protocol that is spoken: what livekit-server 1.13.5 and its clients of that time speak.
@@ -33,6 +34,8 @@ pub struct RoomBuilder {
     stream_limits: StreamLimits,
     ice_transport_policy: IceTransportPolicy,
     ice_servers: Option<Vec<IceServer>>,
+    region_failover: RegionFailover,
+    pub(crate) region_cache: Arc<RegionCache>,
     pub(crate) local_addresses: Option<Vec<IpAddr>>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
@@ -52,6 +55,8 @@ impl Default for RoomBuilder {
             stream_limits: StreamLimits::default(),
             ice_transport_policy: IceTransportPolicy::default(),
             ice_servers: None,
+            region_failover: RegionFailover::Cloud,
+            region_cache: Arc::default(),
             local_addresses: None,
             tls: None,
         }
@@ -85,12 +90,18 @@ impl RoomBuilder {
     }
 
     /// How long a join may take, from the first packet until media can flow; 20 s by default.
+    ///
+    /// A server that may have [other regions](Self::region_failover) is given half of the time that is left before another
+    /// region is tried; all of it, if there is none.
     pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
         Self { connect_timeout, ..self }
     }
 
     /// How often it is tried to come back to the room before it is over; 20 by default, which is about a minute. The first
     /// twelve tries are at most a second apart, the others up to seven.
+    ///
+    /// A connection that is back and does not hold for ten seconds is waited for longer the next time, by the same measure; after
+    /// so many in a row the room is over with [`DisconnectReason::SignalClose`](crate::DisconnectReason::SignalClose).
     pub fn max_reconnect_attempts(self, max_reconnect_attempts: u32) -> Self {
         Self { max_reconnect_attempts, ..self }
     }
@@ -105,6 +116,15 @@ impl RoomBuilder {
     /// What is accepted of the streams of others.
     pub fn stream_limits(self, stream_limits: StreamLimits) -> Self {
         Self { stream_limits, ..self }
+    }
+
+    /// Whether to go to another region of the server when one fails; [`RegionFailover::Cloud`] by default.
+    ///
+    /// If no region can be joined, the error is that of the first one. A resume stays with the region that the room is in, and
+    /// becomes a join anew in another one when the region fails and this client's network does not. What a server said of its
+    /// regions is kept in this builder and its clones, for as long as the server says: five seconds, if it does not.
+    pub fn region_failover(self, region_failover: RegionFailover) -> Self {
+        Self { region_failover, ..self }
     }
 
     /// The addresses of this machine to receive media on. By default those of all interfaces, or loopback alone if the
@@ -161,6 +181,7 @@ impl RoomBuilder {
             stream_limits: self.stream_limits.clone(),
             ice_transport_policy: self.ice_transport_policy,
             ice_servers: self.ice_servers.clone(),
+            region_failover: self.region_failover.clone(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Who is in the room.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -105,6 +106,27 @@ pub enum ParticipantKind {
     Other,
 }
 
+impl ParticipantKind {
+    /// Its name for programs and logs, which stays what it is.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+            Self::Sip => "sip",
+            Self::Agent => "agent",
+            Self::Connector => "connector",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for ParticipantKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// How far a participant has come in joining.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[non_exhaustive]
@@ -118,6 +140,24 @@ pub enum ParticipantState {
     Active,
     /// It has left.
     Disconnected,
+}
+
+impl ParticipantState {
+    /// Its name for programs and logs, which stays what it is.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Joined => "joined",
+            Self::Active => "active",
+            Self::Disconnected => "disconnected",
+        }
+    }
+}
+
+impl fmt::Display for ParticipantState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// What a participant may do.
@@ -153,6 +193,25 @@ pub enum ConnectionQuality {
     Good,
     /// As it should be.
     Excellent,
+}
+
+impl ConnectionQuality {
+    /// Its name for programs and logs, which stays what it is.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Lost => "lost",
+            Self::Poor => "poor",
+            Self::Good => "good",
+            Self::Excellent => "excellent",
+        }
+    }
+}
+
+impl fmt::Display for ConnectionQuality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// All participants of a room at one moment.

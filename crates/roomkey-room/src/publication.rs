@@ -1,5 +1,7 @@
 //! What a participant publishes.
 
+use std::fmt;
+
 use crate::names::TrackSid;
 
 /// What is known of a published track at one moment. A later change is another value.
@@ -75,6 +77,22 @@ pub enum TrackKind {
     Video,
 }
 
+impl TrackKind {
+    /// Its name for programs and logs, which stays what it is.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+        }
+    }
+}
+
+impl fmt::Display for TrackKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What a track shows or lets hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[non_exhaustive]
@@ -90,4 +108,23 @@ pub enum TrackSource {
     Screenshare,
     /// The sound of a screen or a window.
     ScreenshareAudio,
+}
+
+impl TrackSource {
+    /// Its name for programs and logs, which stays what it is.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Camera => "camera",
+            Self::Microphone => "microphone",
+            Self::Screenshare => "screenshare",
+            Self::ScreenshareAudio => "screenshare_audio",
+        }
+    }
+}
+
+impl fmt::Display for TrackSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }

@@ -25,6 +25,7 @@ use crate::remote_track::RemoteTrack;
 use crate::room_info::RoomInfo;
 use crate::rpc_method::RpcMethods;
 use crate::task::{Io, Task};
+use crate::token_times::TokenTimes;
 use crate::video_settings::VideoSettings;
 
 /// A room that has been joined: a cheap handle. When the last one is dropped, the room is left.
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     state: watch::Receiver<ConnectionState>,
     pub(crate) participants: watch::Receiver<Arc<Participants>>,
     info: watch::Receiver<Arc<RoomInfo>>,
+    token: watch::Receiver<TokenTimes>,
     pub(crate) local_sids: Arc<LocalSids>,
     last_number: AtomicU64,
 }
@@ -70,21 +72,24 @@ impl Room {
 
     pub(crate) async fn join(options: &RoomBuilder, server_url: &str, token: &str) -> Result<Self, ConnectError> {
         let server_url = ServerUrl::parse(server_url).map_err(ConnectError::InvalidUrl)?;
-        let server_host = server_url.host().to_owned();
-        let core = Core::new(
+        let mut core = Core::new(
             options.settings(),
-            server_url,
+            server_url.clone(),
             ParticipantToken::new(token),
             fastrand::u64(..),
             clock::now(),
             clock::unix_time(),
         );
+        if let Some(list) = options.region_cache.get(&server_url) {
+            core.know_regions(list);
+        }
         let (commands, commands_of_task) = mpsc::unbounded_channel();
         let (data, data_of_task) = mpsc::channel(DATA_QUEUE);
         let (connected, is_connected) = oneshot::channel();
         let (state_of_task, state) = watch::channel(ConnectionState::Connected);
         let (participants_of_task, participants) = watch::channel(Arc::default());
         let (info_of_task, info) = watch::channel(Arc::default());
+        let (token_of_task, token) = watch::channel(TokenTimes::of(token, clock::system_time()));
         let events = Arc::new(Broadcast::new());
         let sinks = Arc::new(Sinks::default());
         let local_sids = Arc::new(LocalSids::default());
@@ -99,8 +104,10 @@ impl Room {
             state: state_of_task,
             participants: participants_of_task,
             info: info_of_task,
+            token: token_of_task,
             connected: Some(connected),
-            server_host,
+            server_url,
+            region_cache: Arc::clone(&options.region_cache),
             local_addresses: options.local_addresses.clone(),
             tls: options.tls.clone(),
             methods: RpcMethods::default(),
@@ -116,6 +123,7 @@ impl Room {
                 state,
                 participants,
                 info,
+                token,
                 local_sids,
                 last_number,
             }),
@@ -145,6 +153,11 @@ impl Room {
     /// What the server says of the room, now and later.
     pub fn info(&self) -> watch::Receiver<Arc<RoomInfo>> {
         self.shared.info.clone()
+    }
+
+    /// From when until when the token is good that the room is come back to with, now and later: the server sends newer ones.
+    pub fn token(&self) -> watch::Receiver<TokenTimes> {
+        self.shared.token.clone()
     }
 
     /// A handle that does not keep the room.

@@ -7,11 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use livekit_protocol as proto;
 use proto::data_packet::Value;
+use roomkey_signal::ServerUrl;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
@@ -20,7 +21,7 @@ use tokio_tungstenite::tungstenite::Bytes;
 use crate::clock;
 use crate::command::{Command, ReliableData};
 use crate::connection_state::{ConnectionState, DisconnectReason};
-use crate::core::{Core, DialId, Effect, Errand, Happened, InvocationId, LocalTrackId, SocketId};
+use crate::core::{Core, DialId, Effect, Errand, FetchId, Happened, InvocationId, LocalTrackId, SocketId};
 use crate::data_stream::reader::StreamReader;
 use crate::error::ConnectError;
 use crate::event::{Broadcast, RoomEvent, TranscriptionSegment};
@@ -28,6 +29,8 @@ use crate::local_sids::LocalSids;
 use crate::media::{RtpOutlet, Sinks};
 use crate::participant::{Participant, Participants};
 use crate::publication::TrackPublication;
+use crate::region_failover::RegionCache;
+use crate::region_request;
 use crate::remote_track::RemoteTrack;
 use crate::room_info::RoomInfo;
 use crate::rpc::error::RpcError;
@@ -35,6 +38,7 @@ use crate::rpc_method::RpcMethods;
 use crate::sockets::{Sockets, local_addresses};
 use crate::streams::{StreamInput, Streams};
 use crate::take_once::TakeOnce;
+use crate::token_times::TokenTimes;
 use crate::websocket::{self, Websocket};
 
 const LONGEST_DATAGRAM: usize = 2_048;
@@ -53,8 +57,10 @@ pub(crate) struct Task {
     pub(crate) state: watch::Sender<ConnectionState>,
     pub(crate) participants: watch::Sender<Arc<Participants>>,
     pub(crate) info: watch::Sender<Arc<RoomInfo>>,
+    pub(crate) token: watch::Sender<TokenTimes>,
     pub(crate) connected: Option<oneshot::Sender<Result<(), ConnectError>>>,
-    pub(crate) server_host: String,
+    pub(crate) server_url: ServerUrl,
+    pub(crate) region_cache: Arc<RegionCache>,
     pub(crate) local_addresses: Option<Vec<IpAddr>>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) methods: RpcMethods,
@@ -66,11 +72,15 @@ pub(crate) struct Task {
 pub(crate) struct Io {
     websocket: Option<Box<Websocket>>,
     dialing: Option<(DialId, BoxFuture<'static, Dialed>)>,
+    fetching: Option<(FetchId, BoxFuture<'static, Regions>)>,
     sockets: HashMap<SocketId, Sockets>,
     streams: Streams,
     outlets: Vec<(LocalTrackId, Box<dyn RtpOutlet>)>,
     buffer: Vec<u8>,
 }
+
+/// A list of regions as it came, and how long it holds.
+type Regions = Option<(Vec<u8>, Option<Duration>)>;
 
 enum Dialed {
     Websocket(Result<Box<Websocket>, Option<u16>>),
@@ -82,6 +92,7 @@ enum Input {
     Data(Option<ReliableData>),
     Message(Option<Bytes>),
     Dialed(DialId, Dialed),
+    Regions(FetchId, Regions),
     Datagram(SocketId, usize, SocketAddr, SocketAddr),
     Stream(StreamInput),
     /// A source has something to send, or who listens wants something.
@@ -131,6 +142,10 @@ impl Task {
                         Dialed::Status(status) => self.core.handle_validated(dial, status, now),
                     }
                 }
+                Input::Regions(fetch, regions) => {
+                    self.io.fetching = None;
+                    self.core.handle_regions(fetch, regions, now);
+                }
                 Input::Datagram(sockets, length, source, destination) => {
                     self.receive(sockets, length, source, destination, now);
                 }
@@ -153,12 +168,13 @@ impl Task {
         let now = clock::now();
         let outlets = self.io.outlets.iter().filter_map(|(_, outlet)| outlet.next_due(now)).min();
         let deadline = [self.core.timeout(), outlets, self.sinks.timeout()].into_iter().flatten().min();
-        let Io { websocket, dialing, sockets, streams, buffer, .. } = &mut self.io;
+        let Io { websocket, dialing, fetching, sockets, streams, buffer, .. } = &mut self.io;
         tokio::select! {
             biased;
             command = self.commands.recv(), if has_handles => Input::Command(command),
             message = poll_fn(|cx| poll_message(websocket, cx)) => Input::Message(message),
-            (dial, dialed) = poll_fn(|cx| poll_dialing(dialing, cx)) => Input::Dialed(dial, dialed),
+            (dial, dialed) = poll_fn(|cx| poll_numbered(dialing, cx)) => Input::Dialed(dial, dialed),
+            (fetch, regions) = poll_fn(|cx| poll_numbered(fetching, cx)) => Input::Regions(fetch, regions),
             (id, length, source, destination) = poll_fn(|cx| poll_sockets(sockets, buffer, cx)) => {
                 Input::Datagram(id, length, source, destination)
             }
@@ -349,6 +365,12 @@ impl Task {
                     let asking = async move { Dialed::Status(websocket::status(&url, authorization, tls).await) };
                     self.io.dialing = Some((dial, Box::pin(asking)));
                 }
+                Effect::FetchRegions { fetch, url, authorization } => {
+                    let tls = self.tls.clone();
+                    let asking = async move { region_request::get(&url, authorization, tls).await };
+                    self.io.fetching = Some((fetch, Box::pin(asking)));
+                }
+                Effect::KeepRegions(list) => self.region_cache.keep(self.server_url.clone(), list),
                 Effect::CloseWebsocket => {
                     self.io.dialing = None;
                     if !self.core.is_over() {
@@ -366,7 +388,7 @@ impl Task {
     fn bind(&mut self, id: SocketId) {
         let addresses = match &self.local_addresses {
             Some(addresses) => Ok(addresses.clone()),
-            None => local_addresses(&self.server_host),
+            None => local_addresses(self.server_url.host()),
         };
         match addresses.and_then(|addresses| Sockets::bind(&addresses)) {
             Ok(sockets) => {
@@ -416,7 +438,8 @@ impl Task {
             Happened::StateChanged(state) => {
                 match state {
                     ConnectionState::Connected => self.set_sending(None, true),
-                    ConnectionState::Resuming | ConnectionState::Disconnected(_) => self.set_sending(None, false),
+                    ConnectionState::Resuming => self.set_sending(None, false),
+                    ConnectionState::Disconnected(_) => self.let_go(),
                     ConnectionState::Restarting => {
                         self.set_sending(None, false);
                         self.sinks.restart();
@@ -425,7 +448,10 @@ impl Task {
                 self.state.send_replace(state);
                 self.tell(RoomEvent::ConnectionStateChanged(state));
             }
-            Happened::TokenRefreshed => self.tell(RoomEvent::TokenRefreshed),
+            Happened::TokenRefreshed(token) => {
+                self.token.send_replace(TokenTimes::read(&token, clock::system_time(), true));
+                self.tell(RoomEvent::TokenRefreshed);
+            }
             Happened::RoundTripTime(time) => {
                 self.info.send_modify(|info| Arc::make_mut(info).round_trip_time = Some(time));
             }
@@ -497,6 +523,14 @@ impl Task {
         }
     }
 
+    /// Gives back what the application captures with, before it hears that the room is over: it may publish the same in the
+    /// next room at once.
+    fn let_go(&mut self) {
+        self.io.outlets.clear();
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+    }
+
     fn subscribed(&self, publication: &TrackPublication) -> RemoteTrack {
         self.sinks.begin(&publication.sid);
         RemoteTrack {
@@ -539,12 +573,11 @@ impl Task {
     async fn finish(mut self: Box<Self>) {
         self.carry_out();
         self.sinks.end_all();
-        self.io.outlets.clear();
+        self.let_go();
         if let ConnectionState::Connected = *self.state.borrow() {
             self.state.send_replace(ConnectionState::Disconnected(DisconnectReason::Unknown));
         }
         self.events.end();
-        self.commands.close();
         if let Some(websocket) = self.io.websocket.take() {
             websocket.close().await;
         }
@@ -602,12 +635,9 @@ fn poll_message(websocket: &mut Option<Box<Websocket>>, cx: &mut Context<'_>) ->
     }
 }
 
-fn poll_dialing(
-    dialing: &mut Option<(DialId, BoxFuture<'static, Dialed>)>,
-    cx: &mut Context<'_>,
-) -> Poll<(DialId, Dialed)> {
-    match dialing {
-        Some((dial, dialing)) => Pin::new(dialing).poll(cx).map(|dialed| (*dial, dialed)),
+fn poll_numbered<T>(under_way: &mut Option<(u64, BoxFuture<'static, T>)>, cx: &mut Context<'_>) -> Poll<(u64, T)> {
+    match under_way {
+        Some((number, future)) => Pin::new(future).poll(cx).map(|outcome| (*number, outcome)),
         None => Poll::Pending,
     }
 }

@@ -73,7 +73,8 @@ pub(crate) async fn status(
     status.parse().ok()
 }
 
-async fn connect(url: &Url, tls: Option<Arc<ClientConfig>>) -> std::io::Result<Box<dyn Connection>> {
+/// A connection to the URL's host, with TLS if its scheme says so.
+pub(crate) async fn connect(url: &Url, tls: Option<Arc<ClientConfig>>) -> std::io::Result<Box<dyn Connection>> {
     let host = url.host_str().ok_or(std::io::ErrorKind::InvalidInput)?.trim_matches(['[', ']']).to_owned();
     let is_secure = matches!(url.scheme(), "wss" | "https");
     let port = url.port().unwrap_or(if is_secure { 443 } else { 80 });

@@ -400,3 +400,35 @@ fn keyframe() -> Vec<u8> {
     data.resize(5_000, 7);
     data
 }
+
+/// On several threads, since the room's task and whoever closed the room go on beside each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_closed_room_published_can_be_published_in_the_next_one_at_once() {
+    let server = server().await;
+    let source = AudioSource::new(AudioSourceOptions::new());
+    let (next, _) = join_with(&server, "next", &Room::builder()).await;
+    for round in 0..10 {
+        let (room, _) = join_with(&server, "first", &Room::builder()).await;
+        let publish = |room: &Room| {
+            let me = room.local_participant();
+            let track = LocalTrack::audio("microphone", &source);
+            async move { me.publish_track(track, TrackPublishOptions::new()).await }
+        };
+        let publication = if round % 2 == 0 { Some(publish(&room).await.unwrap()) } else { None };
+        // Half of the time the room is closed while it publishes.
+        let unfinished = publication.is_none().then(|| tokio::spawn(publish(&room)));
+        tokio::task::yield_now().await;
+        room.close().await;
+        if let Some(unfinished) = unfinished {
+            // It may have been published just before.
+            drop(unfinished.await);
+        }
+        let mut participants = next.participants();
+        let again = publish(&next).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        again.unpublish();
+        let is_gone = |all: &std::sync::Arc<roomkey_room::Participants>| {
+            all.local.as_ref().is_some_and(|local| local.publications.is_empty())
+        };
+        timeout(PATIENCE, participants.wait_for(is_gone)).await.unwrap().unwrap();
+    }
+}

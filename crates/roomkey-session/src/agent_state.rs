@@ -37,6 +37,23 @@ pub enum AgentState {
 }
 
 impl AgentState {
+    /// Its name for programs and logs, which stays what it is; that of [`Other`](Self::Other) is the agent's own word.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Connecting => "connecting",
+            Self::Buffering => "buffering",
+            Self::Initializing => "initializing",
+            Self::Idle => "idle",
+            Self::Listening => "listening",
+            Self::Thinking => "thinking",
+            Self::Speaking => "speaking",
+            Self::Reconnecting => "reconnecting",
+            Self::Failed(_) => "failed",
+            Self::Other(state) => state,
+        }
+    }
+
     /// Whether the agent is at work: listening, thinking or speaking.
     pub fn is_connected(&self) -> bool {
         matches!(self, Self::Listening | Self::Thinking | Self::Speaking)
@@ -69,6 +86,12 @@ impl AgentState {
     }
 }
 
+impl fmt::Display for AgentState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Why the agent is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -79,6 +102,17 @@ pub enum AgentFailure {
     InitTimeout,
     /// It left and did not come again; why, where that is known.
     Left(Option<DisconnectReason>),
+}
+
+impl AgentFailure {
+    /// Its name for programs and logs, which stays what it is. `Display` is a sentence for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JoinTimeout => "join_timeout",
+            Self::InitTimeout => "init_timeout",
+            Self::Left(_) => "left",
+        }
+    }
 }
 
 impl fmt::Display for AgentFailure {

@@ -39,6 +39,7 @@ pub struct Message {
     pub timing: Arc<[TimedSpan]>,
     /// How it was said, where the agent tells.
     pub expression: Option<Expression>,
+    is_local: bool,
 }
 
 impl Message {
@@ -58,7 +59,21 @@ impl Message {
             attachments: Arc::new([]),
             timing: Arc::new([]),
             expression: None,
+            is_local: false,
         }
+    }
+
+    /// Says whether these are the words of this client's user: for a [history](crate::Session::restore_history) or a message
+    /// that is [put](crate::Session::put_message).
+    #[must_use]
+    pub fn with_local(self, is_local: bool) -> Self {
+        Self { is_local, ..self }
+    }
+
+    /// Whether these are the words of this client's user: written here, or said here and transcribed. It stays so in a later
+    /// room, in which the user may have another identity.
+    pub fn is_local(&self) -> bool {
+        self.is_local || matches!(self.status, Status::Pending | Status::Sent | Status::Failed(_))
     }
 }
 
@@ -104,6 +119,23 @@ pub enum MessageKind {
     Chat,
 }
 
+impl MessageKind {
+    /// Its name for programs and logs, which stays what it is.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UserTranscript => "user_transcript",
+            Self::AgentTranscript => "agent_transcript",
+            Self::Chat => "chat",
+        }
+    }
+}
+
+impl fmt::Display for MessageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// How far a message is.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "an application shows each of them")]
@@ -123,9 +155,27 @@ pub enum Status {
 }
 
 impl Status {
+    /// Its name for programs and logs, which stays what it is; without the reason.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Streaming => "streaming",
+            Self::Final => "final",
+            Self::Aborted(_) => "aborted",
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Failed(_) => "failed",
+        }
+    }
+
     /// Whether nothing more will come of the message.
     pub fn is_settled(&self) -> bool {
         !matches!(self, Self::Streaming | Self::Pending)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -197,6 +247,17 @@ pub enum AttachmentStatus {
     Received(Arc<[u8]>),
     /// It did not arrive, why.
     Aborted(Arc<str>),
+}
+
+impl AttachmentStatus {
+    /// Its name for programs and logs, which stays what it is; without the reason.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Received(_) => "received",
+            Self::Aborted(_) => "aborted",
+        }
+    }
 }
 
 impl fmt::Debug for AttachmentStatus {

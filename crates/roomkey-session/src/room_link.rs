@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use roomkey_room::{
     ByteStreamOptions, ByteStreamReader, LocalParticipant, LocalTrack, LocalTrackPublication, Participant,
-    Participants, Recording, Room, RoomBuilder, RoomEvent, RoomEvents, RpcError, RpcRequest, SendStreamError,
-    StreamError, TextStreamOptions, TextStreamReader, TrackSid, TranscriptionSegment,
+    Participants, Recording, Room, RoomBuilder, RoomEvent, RoomEvents, RoomInfo, RpcError, RpcRequest, SendStreamError,
+    StreamError, TextStreamOptions, TextStreamReader, TokenTimes, TrackSid, TranscriptionSegment,
 };
 use roomkey_source::Credentials;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -50,10 +50,29 @@ pub(crate) trait JoinRoom: Send + 'static {
     );
 }
 
+/// What is shown of the room that is joined or being joined.
+pub(crate) struct ShownRoom {
+    pub(crate) room: watch::Sender<Option<Room>>,
+    pub(crate) info: watch::Sender<Arc<RoomInfo>>,
+    pub(crate) token: watch::Sender<Option<TokenTimes>>,
+}
+
+impl ShownRoom {
+    pub(crate) fn new() -> Self {
+        Self { room: watch::Sender::new(None), info: watch::Sender::default(), token: watch::Sender::new(None) }
+    }
+
+    fn clear(&self) {
+        self.room.send_replace(None);
+        self.info.send_replace(Arc::default());
+        self.token.send_replace(None);
+    }
+}
+
 /// Joins real ones.
 pub(crate) struct Rooms {
     pub(crate) builder: RoomBuilder,
-    pub(crate) shown: Arc<watch::Sender<Option<Room>>>,
+    pub(crate) shown: Arc<ShownRoom>,
     pub(crate) methods: Arc<Methods>,
     pub(crate) topics: Arc<Topics>,
 }
@@ -85,13 +104,15 @@ struct Join {
     builder: RoomBuilder,
     credentials: Credentials,
     inputs: mpsc::Sender<Input>,
-    shown: Arc<watch::Sender<Option<Room>>>,
+    shown: Arc<ShownRoom>,
     methods: Arc<Methods>,
     topics: Arc<Topics>,
 }
 
 impl Join {
     async fn run(self, mut commands: mpsc::UnboundedReceiver<ToRoom>) {
+        let token = TokenTimes::of(self.credentials.participant_token(), clock::now().wall);
+        self.shown.token.send_replace(Some(token));
         let room = {
             let connecting = self.builder.connect(self.credentials.server_url(), self.credentials.participant_token());
             let mut connecting = pin!(connecting);
@@ -100,6 +121,7 @@ impl Join {
                     biased;
                     command = commands.recv() => {
                         if matches!(command, None | Some(ToRoom::Leave)) {
+                            self.shown.clear();
                             self.tell(Input::RoomLeft(self.id)).await;
                             return;
                         }
@@ -111,18 +133,21 @@ impl Join {
         match room {
             Ok(room) => {
                 let events = room.events();
-                self.shown.send_replace(Some(room.clone()));
+                self.shown.room.send_replace(Some(room.clone()));
                 let link = Link::new(&self, room.clone());
                 // The others are told by events, which begin with the join.
                 let mut alone = Participants::default();
                 alone.local.clone_from(&room.participants().borrow().local);
                 self.tell(Input::RoomJoined(self.id, Arc::new(alone))).await;
                 link.run(events, &mut commands).await;
-                self.shown.send_replace(None);
+                self.shown.clear();
                 room.close().await;
                 self.tell(Input::RoomLeft(self.id)).await;
             }
-            Err(error) => self.tell(Input::RoomNotJoined(self.id, error)).await,
+            Err(error) => {
+                self.shown.clear();
+                self.tell(Input::RoomNotJoined(self.id, error)).await;
+            }
         }
     }
 
@@ -140,6 +165,7 @@ struct Link<'a> {
     inputs: &'a mpsc::Sender<Input>,
     methods: &'a Methods,
     topics: &'a Topics,
+    shown: &'a ShownRoom,
     registered: HashMap<String, crate::rpc::Method>,
     last_key: StreamKey,
     /// How many files may be read at once.
@@ -161,6 +187,7 @@ impl<'a> Link<'a> {
             inputs: &join.inputs,
             methods: &join.methods,
             topics: &join.topics,
+            shown: &join.shown,
             registered: HashMap::new(),
             last_key: 0,
             files: Arc::new(Semaphore::new(MAX_FILES)),
@@ -173,6 +200,8 @@ impl<'a> Link<'a> {
 
     async fn run(mut self, mut events: RoomEvents, commands: &mut mpsc::UnboundedReceiver<ToRoom>) {
         let mut participants = self.room.participants();
+        let (mut info, mut token) = (self.room.info(), self.room.token());
+        self.shown.info.send_replace(Arc::clone(&info.borrow_and_update()));
         let mut methods = self.methods.changes();
         self.register_methods();
         let mut is_over = false;
@@ -182,7 +211,11 @@ impl<'a> Link<'a> {
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
-                    None | Some(ToRoom::Leave) => return,
+                    None | Some(ToRoom::Leave) => {
+                        // A publication that is under way holds its source until then.
+                        self.work.shutdown().await;
+                        return;
+                    }
                     Some(command) => self.obey(command),
                 },
                 event = events.next(), if !is_over => match event {
@@ -193,6 +226,8 @@ impl<'a> Link<'a> {
                         self.tell(RoomInput::State(state)).await;
                     }
                 },
+                Ok(()) = info.changed() => drop(self.shown.info.send_replace(Arc::clone(&info.borrow_and_update()))),
+                Ok(()) = token.changed() => drop(self.shown.token.send_replace(Some(*token.borrow_and_update()))),
                 Ok(()) = methods.changed() => self.register_methods(),
                 Some(done) = self.work.join_next(), if !self.work.is_empty() => {
                     self.publications.extend(done.ok().flatten());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use roomkey_room::{ParticipantState, Participants, Room, RoomBuilder, RpcRequest};
+use roomkey_room::{ParticipantState, Participants, Room, RoomBuilder, RoomInfo, RpcRequest, TokenTimes};
 use roomkey_source::{FetchError, FixedTokenSource};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -299,10 +299,21 @@ impl Session {
         self.request(Request::ReconnectNow);
     }
 
+    /// What the server says of the room, now and later; nothing while there is no room.
+    pub fn room_info(&self) -> watch::Receiver<Arc<RoomInfo>> {
+        self.shared.shown.room.info.subscribe()
+    }
+
+    /// From when until when the token is good that the room is joined, or come back to, with: now, and whenever the server
+    /// sends a newer one. `None` while no room is joined or being joined. The token itself is not shown.
+    pub fn token(&self) -> watch::Receiver<Option<TokenTimes>> {
+        self.shared.shown.room.token.subscribe()
+    }
+
     /// The room, for what a session does not do; `None` while there is none. A handle that is kept keeps the room's memory,
     /// not the stay in it: the session leaves it.
     pub fn room(&self) -> Option<Room> {
-        self.shared.shown.room.borrow().clone()
+        self.shared.shown.room.room.borrow().clone()
     }
 
     pub(crate) fn request(&self, request: Request) {

@@ -1,5 +1,7 @@
 //! Whether the session is there.
 
+use std::fmt;
+
 use roomkey_room::DisconnectReason;
 
 /// How far a session is in joining, holding or leaving a room.
@@ -20,6 +22,17 @@ pub enum SessionState {
 }
 
 impl SessionState {
+    /// Its name for programs and logs, which stays what it is; without the reason.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnected(_) => "disconnected",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Resuming => "resuming",
+            Self::Restarting => "restarting",
+        }
+    }
+
     /// Whether there is a room, be it one that is reconnecting.
     pub fn is_connected(self) -> bool {
         matches!(self, Self::Connected | Self::Resuming | Self::Restarting)
@@ -36,6 +49,12 @@ impl SessionState {
     }
 }
 
+impl fmt::Display for SessionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Why a session has no room any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -46,4 +65,26 @@ pub enum EndReason {
     StartFailed,
     /// The room ended, and the session did not join another.
     Room(DisconnectReason),
+}
+
+impl EndReason {
+    /// Its name for programs and logs, which stays what it is; where the room ended, that of the room's reason. `Display` is a
+    /// sentence for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientInitiated => "client_initiated",
+            Self::StartFailed => "start_failed",
+            Self::Room(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientInitiated => f.write_str("the session was ended"),
+            Self::StartFailed => f.write_str("the session was not started"),
+            Self::Room(reason) => reason.fmt(f),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomkey_room::{Recording, Room, RpcError, RpcRequest};
+use roomkey_room::{Recording, RpcError, RpcRequest};
 use roomkey_source::{Credentials, FetchError, FixedTokenSource};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -19,7 +19,7 @@ use crate::error::{SendError, SessionError, StartError};
 use crate::event_stream::Broadcast;
 use crate::message::{Message, MessageEvent};
 use crate::options::Settings;
-use crate::room_link::{JoinRoom, ToRoom};
+use crate::room_link::{JoinRoom, ShownRoom, ToRoom};
 use crate::session_event::SessionEvent;
 use crate::session_metrics::SessionMetrics;
 use crate::session_state::SessionState;
@@ -52,7 +52,7 @@ pub(crate) struct Shown {
     pub(crate) messages: watch::Sender<Arc<[Arc<Message>]>>,
     pub(crate) participants: watch::Sender<Arc<roomkey_room::Participants>>,
     pub(crate) metrics: watch::Sender<SessionMetrics>,
-    pub(crate) room: Arc<watch::Sender<Option<Room>>>,
+    pub(crate) room: Arc<ShownRoom>,
     pub(crate) message_events: Broadcast<MessageEvent>,
     pub(crate) events: Broadcast<SessionEvent>,
     pub(crate) agent_states: Broadcast<AgentState>,
@@ -69,7 +69,7 @@ impl Shown {
             messages: watch::Sender::new(Arc::new([])),
             participants: watch::Sender::new(Arc::default()),
             metrics: watch::Sender::new(SessionMetrics::default()),
-            room: Arc::new(watch::Sender::new(None)),
+            room: Arc::new(ShownRoom::new()),
             message_events: Broadcast::default(),
             events: Broadcast::default(),
             agent_states: Broadcast::default(),

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use roomkey_dev_server::{Config, DevServer};
@@ -17,6 +18,8 @@ use roomkey_session::{
 };
 use roomkey_source::{BoxError, Credentials, FetchOptions, TokenSource};
 use roomkey_token::{AccessToken, RoomAgentDispatch, RoomConfiguration, Signer, VideoGrant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -109,6 +112,24 @@ async fn a_token_that_the_server_does_not_accept_is_said_to_be_so() {
 }
 
 #[tokio::test]
+async fn a_session_shows_its_room_and_from_when_until_when_its_token_is_good() {
+    let server = server().await;
+    let ann = session(&server, "ann");
+    let (mut token, mut info) = (ann.token(), ann.room_info());
+    assert!(token.borrow().is_none() && info.borrow().name.is_empty());
+    ann.start(StartOptions::new()).await.unwrap();
+    let first = until(&mut token, Option::is_some).await.unwrap();
+    assert!(first.expires_at.is_some_and(|expires_at| expires_at > first.made_at));
+    until(&mut info, |info| info.name == "people").await;
+
+    // The server sends a newer one once the room is joined.
+    until(&mut token, |token| token.is_some_and(|token| token.is_refreshed)).await;
+    ann.end().await;
+    assert!(token.borrow().is_none() && info.borrow().name.is_empty());
+    server.shutdown().await;
+}
+
+#[tokio::test]
 async fn two_people_write_to_each_other_with_files() {
     let server = server().await;
     let (ann, bob) = (session(&server, "ann"), session(&server, "bob"));
@@ -127,6 +148,7 @@ async fn two_people_write_to_each_other_with_files() {
             && message.attachments.iter().all(|file| file.status != AttachmentStatus::Pending)
     };
     let received = message(&bob, is_whole).await;
+    assert!(sent.is_local() && !received.is_local());
     assert_eq!((&received.id, &received.kind, &received.status), (&sent.id, &MessageKind::Chat, &Status::Final));
     assert_eq!((&*received.text, &*received.attributes["mood"]), ("two files", "good"));
     for (file, attachment) in files.iter().zip(&*received.attachments) {
@@ -263,5 +285,202 @@ async fn who_is_no_agent_by_its_token_is_none() {
     until(&mut ann.participants(), |all| all.remote.contains_key("bob")).await;
     assert_eq!(ann.participants().borrow().remote["bob"].kind, ParticipantKind::Standard);
     assert!(ann.agent().borrow().identity().is_none_or(|identity| identity != "bob"));
+    server.shutdown().await;
+}
+
+/// On several threads, as the session's task and its room's go on beside each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_ended_can_be_started_again_at_once_with_the_same_microphone() {
+    let server = server().await;
+    let source = AudioSource::new(AudioSourceOptions::new());
+    let ann = session(&server, "ann");
+    for round in 0..6 {
+        ann.start(StartOptions::new().microphone(&source)).await.unwrap();
+        if round % 2 == 0 {
+            let mut microphones = ann.tracks(TrackFilter::source(TrackSource::Microphone));
+            until(&mut microphones, |tracks| tracks.iter().any(|track| track.publication.is_some())).await;
+        }
+        ann.end().await;
+        let error = ann.error().borrow().clone();
+        assert!(error.is_none(), "round {round}: {error:?}");
+    }
+    server.shutdown().await;
+}
+
+/// Passes on to a server what comes, and keeps the `authorization` of each request.
+async fn listen_in(server: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let kept = Arc::clone(&kept);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = client.read_u8().await else { return };
+                    head.push(byte);
+                }
+                let text = String::from_utf8_lossy(&head).into_owned();
+                let header = text.lines().find(|line| line.to_ascii_lowercase().starts_with("authorization:"));
+                kept.lock().unwrap().extend(header.map(str::to_owned));
+                let mut server = TcpStream::connect(server).await.unwrap();
+                server.write_all(&head).await.unwrap();
+                // An end that breaks off is the other's business.
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn a_connection_is_taken_up_again_with_the_token_that_the_server_has_sent() {
+    let server = server().await;
+    let (address, seen) = listen_in(server.address()).await;
+    let token = sign(&AccessToken::new("ann").with_video(VideoGrant::join("people")));
+    let literal = TokenSource::literal(Credentials::new(format!("ws://{address}"), token));
+    let ann = Session::builder(literal).agent(AgentExpectation::None).build();
+    ann.start(StartOptions::new()).await.unwrap();
+    until(&mut ann.token(), |token| token.is_some_and(|token| token.is_refreshed)).await;
+    let sid = ann.participants().borrow().local.as_ref().unwrap().sid.clone();
+    let mut state = ann.state();
+    ann.room().unwrap().simulate_signal_loss();
+    until(&mut state, |state| state.is_reconnecting()).await;
+    until(&mut state, |state| *state == SessionState::Connected).await;
+    assert_eq!(ann.participants().borrow().local.as_ref().unwrap().sid, sid, "the same stay");
+    let seen = seen.lock().unwrap().clone();
+    let [first, .., last] = &seen[..] else { panic!("two requests") };
+    assert_ne!(first, last);
+    server.shutdown().await;
+}
+
+/// An agent of this name, that listens.
+async fn agent(server: &DevServer, identity: &str, name: &str, room: &str) -> Room {
+    let token = AccessToken::new(identity)
+        .with_kind(roomkey_token::ParticipantKind::Agent)
+        .with_attribute("lk.agent.name", name)
+        .with_attribute("lk.agent.state", "listening")
+        .with_video(VideoGrant::join(room));
+    Room::connect(&server.url(), &sign(&token)).await.unwrap()
+}
+
+#[tokio::test]
+async fn of_two_agents_the_one_of_the_name_is_the_sessions_whichever_came_first() {
+    let server = DevServer::bind(Config::new().with_key(KEY, SECRET)).await.unwrap();
+    for (room, order) in [("one", ["tutor", "greeter"]), ("two", ["greeter", "tutor"])] {
+        let [first, second] = order;
+        let _first = agent(&server, &format!("agent-{first}"), first, room).await;
+        let expected = AgentExpectation::Expected(AgentSelector::name("tutor"));
+        let user = Session::builder(source(&server, "user", room, false).bind(FetchOptions::new())).agent(expected);
+        let user = user.build();
+        user.start(StartOptions::new()).await.unwrap();
+        let _second = agent(&server, &format!("agent-{second}"), second, room).await;
+        let snapshot = timeout(PATIENCE, user.agent_ready()).await.unwrap().unwrap();
+        assert_eq!((snapshot.name(), &snapshot.state), (Some("tutor"), &AgentState::Listening));
+        until(&mut user.participants(), |all| all.remote.len() == 2).await;
+        assert_eq!(user.agent().borrow().name(), Some("tutor"));
+        user.end().await;
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_transcript_is_the_same_in_one_packet_compressed_and_in_chunks() {
+    let server = DevServer::bind(Config::new().with_key(KEY, SECRET)).await.unwrap();
+    let agent = agent(&server, "agent", "a", "talk").await;
+    let user = Session::of(source(&server, "user", "talk", false).bind(FetchOptions::new()));
+    user.start(StartOptions::new()).await.unwrap();
+    // Until it knows what the user's client reads, it sends as to an old one.
+    let knows = |all: &Arc<roomkey_room::Participants>| {
+        all.get(&"user".into()).is_some_and(|user| user.client_protocol >= 2 && user.reads_deflate)
+    };
+    until(&mut agent.participants(), knows).await;
+    let me = agent.local_participant();
+    let long = "It says the same again. ".repeat(2_000);
+    for (segment, text) in [("short", "hello"), ("long", long.as_str())] {
+        let options = |way: &str| {
+            let options = TextStreamOptions::new("lk.transcription");
+            options
+                .with_attribute("lk.segment_id", format!("{segment} {way}"))
+                .with_attribute("lk.transcription_final", "true")
+        };
+        me.send_text(text, options("whole")).await.unwrap();
+        let mut writer = me.stream_text(options("chunks")).await.unwrap();
+        let (head, tail) = text.split_at(text.len() / 2);
+        writer.write(head).await.unwrap();
+        writer.write(tail).await.unwrap();
+        writer.close().await.unwrap();
+        for way in ["whole", "chunks"] {
+            let id = format!("{segment} {way}");
+            let of = |message: &Message| message.id.segment() == id && message.status == Status::Final;
+            let said = message(&user, of).await;
+            assert_eq!((&*said.text, said.kind, said.is_local()), (text, MessageKind::AgentTranscript, false), "{id}");
+        }
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn all_that_is_said_before_a_waiting_agent_hears_reaches_it_once_the_track_is_there() {
+    let server = DevServer::bind(Config::new().with_key(KEY, SECRET)).await.unwrap();
+    let agent = agent(&server, "agent", "a", "voice").await;
+    let mut events = agent.events();
+    let source = AudioSource::new(AudioSourceOptions::new());
+    let expected = AgentExpectation::Expected(AgentSelector::identity("agent"));
+    let user = self::source(&server, "user", "voice", false).bind(FetchOptions::new());
+    let user = Session::builder(user).agent(expected).build();
+    let mut state = user.state();
+    let starting = user.clone();
+    let microphone = source.clone();
+    let start = tokio::spawn(async move { starting.start(StartOptions::new().microphone(&microphone)).await });
+    until(&mut state, |state| *state == SessionState::Connecting).await;
+    for _ in 0..50 {
+        source.capture_frame(&AudioFrame::new(vec![0.25; 480], 48_000, 1).unwrap()).await.unwrap();
+    }
+    start.await.unwrap().unwrap();
+    let mut reader = loop {
+        if let RoomEvent::ByteStreamOpened { reader, .. } = timeout(PATIENCE, events.next()).await.unwrap().unwrap() {
+            break reader.take().unwrap();
+        }
+    };
+    let sid = user.participants().borrow().local.as_ref().unwrap().publications[0].sid.clone();
+    assert_eq!(reader.info().attributes["trackId"], sid.as_str());
+    let bytes = timeout(PATIENCE, reader.read_all()).await.unwrap().unwrap();
+    // Half a second of 24,000 samples, but for what resampling holds back.
+    let samples = bytes.len() / 2;
+    assert!((11_500..=12_000).contains(&samples), "{samples}");
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_call_of_one_who_leaves_fails_soon_and_a_large_one_goes_through() {
+    let server = server().await;
+    let (ann, bob) = (session(&server, "ann"), session(&server, "bob"));
+    let _length = bob.rpc().on_json("length", |text: String, _caller| async move { Ok(text.len()) });
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let has_begun = Arc::clone(&begun);
+    let _never = bob.rpc().on("never", move |_| {
+        has_begun.notify_one();
+        std::future::pending()
+    });
+    ann.start(StartOptions::new()).await.unwrap();
+    bob.start(StartOptions::new()).await.unwrap();
+    let is_there = |all: &Arc<roomkey_room::Participants>| {
+        all.get(&"bob".into()).is_some_and(|bob| bob.state == roomkey_room::ParticipantState::Active)
+    };
+    until(&mut ann.participants(), is_there).await;
+    let large = format!("{:?}", "x".repeat(20_000));
+    assert_eq!(ann.call(RpcRequest::new("bob", "length", large)).await.unwrap(), "20000");
+
+    let calling = ann.clone();
+    let call = tokio::spawn(async move { calling.call(RpcRequest::new("bob", "never", "")).await });
+    timeout(PATIENCE, begun.notified()).await.unwrap();
+    bob.end().await;
+    let Err(CallError::Rpc(error)) = timeout(Duration::from_secs(5), call).await.unwrap().unwrap() else {
+        panic!("nobody answered")
+    };
+    assert_eq!(error.code, RpcError::RECIPIENT_DISCONNECTED);
     server.shutdown().await;
 }

@@ -72,6 +72,11 @@ impl Handshake {
         self.endpoint
     }
 
+    /// What the last refused handshake was answered with, if it was.
+    pub fn last_status(&self) -> Option<u16> {
+        self.last_status
+    }
+
     /// The websocket handshake was answered with this status, not with 101; `None` if there was no answer.
     pub fn refused(&mut self, status: Option<u16>) -> HandshakeStep {
         self.attempts += 1;

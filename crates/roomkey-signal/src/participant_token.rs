@@ -1,7 +1,10 @@
 //! The token that a participant connects with.
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::{Url, form_urlencoded};
 
 use crate::ConnectRequestError;
@@ -39,6 +42,19 @@ impl ParticipantToken {
         &self.0
     }
 
+    /// When the token was made and when it expires, as far as it says so; its signature is not looked at. LiveKit's tokens say
+    /// the first as `nbf`.
+    pub fn times(&self) -> (Option<SystemTime>, Option<SystemTime>) {
+        let claims = self.0.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
+        let claims: serde_json::Value =
+            claims.and_then(|claims| serde_json::from_slice(&claims).ok()).unwrap_or_default();
+        let time = |name: &str| {
+            let seconds = Duration::try_from_secs_f64(claims[name].as_f64()?).ok()?;
+            UNIX_EPOCH.checked_add(seconds)
+        };
+        (time("iat").or_else(|| time("nbf")), time("exp"))
+    }
+
     /// The header that carries the token: its name and value. Headers stay out of logs that URLs get into.
     pub fn authorization_header(&self) -> (&'static str, String) {
         ("authorization", format!("Bearer {}", self.0))
@@ -73,6 +89,18 @@ mod tests {
         assert_eq!(refused.status(), 401);
         assert!(!format!("{refused:?} {refused}").contains("c2VjcmV0"));
         assert!(!format!("{:?}", ParticipantToken::new("secret")).contains("secret"));
+    }
+
+    #[test]
+    fn a_token_says_when_it_was_made_and_when_it_expires() {
+        let times = |claims: &str| ParticipantToken::new(format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims))).times();
+        let second = |second| UNIX_EPOCH.checked_add(Duration::from_secs(second));
+        assert_eq!(times(r#"{"nbf":100,"exp":700}"#), (second(100), second(700)));
+        assert_eq!(times(r#"{"nbf":100,"iat":90}"#), (second(90), None));
+        for claims in ["", "7", r#"{"nbf":-1,"exp":"x"}"#, r#"{"exp":1e300}"#] {
+            assert_eq!(times(claims), (None, None), "{claims}");
+        }
+        assert_eq!(ParticipantToken::new("opaque").times(), (None, None));
     }
 
     #[test]

@@ -55,6 +55,20 @@ impl ServerUrl {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// Whether what is sent there goes over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.0.scheme() == "wss"
+    }
+
+    /// The `http` URL at which LiveKit Cloud names the regions of a project, to who has a token of it. It is at the root of the
+    /// host (client-sdk-js, `RegionUrlProvider.ts`).
+    pub fn regions(&self) -> Url {
+        let mut url = self.0.clone();
+        url.set_path("/settings/regions");
+        url.set_query(None);
+        with_scheme(url, "http")
+    }
+
     /// The URL of the websocket, without a token: that goes into a header
     /// ([`authorization_header`](crate::ParticipantToken::authorization_header)), or, where there can be none, is
     /// [appended](crate::ParticipantToken::append_to).
@@ -144,6 +158,17 @@ mod tests {
             let query = "protocol=16&client_protocol=0&auto_subscribe=1&adaptive_stream=0";
             assert_eq!(server_url.connect(Endpoint::V0, &parameters()).as_str(), format!("{connect}{query}"));
             assert_eq!(server_url.validate(Endpoint::V0, &parameters()).as_str(), format!("{validate}{query}"));
+        }
+    }
+
+    #[test]
+    fn regions_are_named_at_the_root_of_the_host_under_the_scheme_of_the_server() {
+        for (server_url, regions, is_secure) in [
+            ("wss://host/prefix?k=v", "https://host/settings/regions", true),
+            ("http://host:7880", "http://host:7880/settings/regions", false),
+        ] {
+            let server_url = ServerUrl::parse(server_url).unwrap();
+            assert_eq!((server_url.regions().as_str(), server_url.is_secure()), (regions, is_secure));
         }
     }
 

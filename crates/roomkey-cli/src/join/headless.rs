@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use roomkey::FixedTokenSource;
-use roomkey::room::Participants;
+use roomkey::room::{Participants, TokenTimes};
 use roomkey::session::{
     AgentState, EventStream, MessageEvent, Session, SessionEvent, SessionState, StartError, StartOptions,
 };
@@ -21,7 +21,6 @@ use tokio::time::sleep_until;
 use crate::clock;
 use crate::join::failure::Failure;
 use crate::join::script::{Script, Step};
-use crate::join::source::TokenTimes;
 use crate::join::speaker::Speaker;
 use crate::join::{json, plain, words};
 use crate::stop;
@@ -40,11 +39,7 @@ pub(crate) struct Headless {
 
 impl Headless {
     /// Joins, says what is to be said, and leaves.
-    pub(crate) async fn run(
-        self,
-        source: FixedTokenSource,
-        token: watch::Receiver<Option<TokenTimes>>,
-    ) -> Result<(), Failure> {
+    pub(crate) async fn run(self, source: FixedTokenSource) -> Result<(), Failure> {
         let session = Session::builder(source).agent_timeout(self.timeout).build();
         let mut teller = Teller {
             json: self.json,
@@ -57,7 +52,7 @@ impl Headless {
             session,
         };
         let mut script = Script::new(self.texts.clone(), clock::now());
-        let outcome = self.converse(&mut teller, &mut script, &token).await;
+        let outcome = self.converse(&mut teller, &mut script).await;
         teller.session.end().await;
         teller.tell_rest(&mut script)?;
         if let (Err(failure), true) = (&outcome, self.json) {
@@ -66,12 +61,7 @@ impl Headless {
         outcome
     }
 
-    async fn converse(
-        &self,
-        teller: &mut Teller,
-        script: &mut Script,
-        token: &watch::Receiver<Option<TokenTimes>>,
-    ) -> Result<(), Failure> {
+    async fn converse(&self, teller: &mut Teller, script: &mut Script) -> Result<(), Failure> {
         let session = teller.session.clone();
         let mut start = pin!(session.start(StartOptions::new().with_timeout(self.timeout)));
         let mut has_started = false;
@@ -106,7 +96,7 @@ impl Headless {
                 started = &mut start, if !has_started => {
                     started.map_err(|error| Failure::of_start(&error, self.is_local))?;
                     has_started = true;
-                    teller.tell_joined(*token.borrow())?;
+                    teller.tell_joined(*session.token().borrow())?;
                 }
                 Some(sent) = sends.next(), if !sends.is_empty() => {
                     if let Err(error) = sent {

@@ -11,13 +11,12 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
 use roomkey::FixedTokenSource;
 use roomkey::session::{RestartPolicy, Session, StartOptions};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock;
 use crate::join::failure::Failure;
 use crate::join::screen::{Action, Screen, Update};
-use crate::join::source::TokenTimes;
 use crate::join::view;
 use crate::join::words;
 use crate::stop;
@@ -30,16 +29,11 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 const RESTARTS: u32 = 10;
 
 /// Joins, and shows the room until the user leaves it.
-pub(crate) async fn run(
-    source: FixedTokenSource,
-    token: watch::Receiver<Option<TokenTimes>>,
-    timeout: Duration,
-    is_local: bool,
-) -> Result<(), Failure> {
+pub(crate) async fn run(source: FixedTokenSource, timeout: Duration, is_local: bool) -> Result<(), Failure> {
     let session = Session::builder(source).restart_policy(RestartPolicy::Attempts(RESTARTS)).build();
     let outcome = {
         let mut screen = OwnScreen::take()?;
-        let shown = show(&session, token, timeout, is_local, &mut screen.0);
+        let shown = show(&session, timeout, is_local, &mut screen.0);
         shown.await
     };
     // The terminal is the user's again while the server is told.
@@ -49,7 +43,6 @@ pub(crate) async fn run(
 
 async fn show(
     session: &Session,
-    mut token: watch::Receiver<Option<TokenTimes>>,
     timeout: Duration,
     is_local: bool,
     terminal: &mut DefaultTerminal,
@@ -57,6 +50,7 @@ async fn show(
     let size = terminal.size()?;
     let mut screen = Screen::new(clock::wall(), (size.width, size.height));
     let (mut state, mut agent, mut messages) = (session.state(), session.agent(), session.messages());
+    let mut token = session.token();
     let (mut participants, mut errors) = (session.participants(), session.error());
     let mut start = pin!(session.start(StartOptions::new().with_timeout(timeout)).fuse());
     let mut sends = FuturesUnordered::new();
@@ -92,7 +86,8 @@ async fn show(
             Ok(()) = agent.changed() => Some(Update::Agent(Arc::clone(&agent.borrow_and_update()))),
             Ok(()) = messages.changed() => Some(Update::Messages(Arc::clone(&messages.borrow_and_update()))),
             Ok(()) = participants.changed() => Some(Update::Participants(Arc::clone(&participants.borrow_and_update()))),
-            Ok(()) = token.changed() => Some(Update::Token(*token.borrow_and_update())),
+            // The last one stays on the screen.
+            Ok(()) = token.changed() => token.borrow_and_update().map(|token| Update::Token(Some(token))),
             Ok(()) = errors.changed() => {
                 let error = errors.borrow_and_update().as_ref().map(|error| words::of_error(error.as_ref()));
                 Some(Update::Error(error))

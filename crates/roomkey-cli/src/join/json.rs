@@ -3,14 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use roomkey::room::Participants;
-use roomkey::session::{
-    AgentSnapshot, AgentState, EndReason, Message, MessageEvent, SessionMetrics, SessionState, Status,
-};
+use roomkey::room::{Participants, TokenTimes};
+use roomkey::session::{AgentSnapshot, AgentState, EndReason, MessageEvent, SessionMetrics, SessionState, Status};
 use roomkey::{Participant, Room, TrackPublication};
 use serde_json::{Value, json};
 
-use crate::join::source::TokenTimes;
 use crate::join::speaker::Speaker;
 use crate::join::words;
 
@@ -29,21 +26,8 @@ pub(crate) fn line(object: &Value) -> String {
 }
 
 pub(crate) fn session_state(state: SessionState) -> Value {
-    let (state, reason) = match state {
-        SessionState::Connecting => ("connecting", None),
-        SessionState::Connected => ("connected", None),
-        SessionState::Resuming => ("resuming", None),
-        SessionState::Restarting => ("restarting", None),
-        SessionState::Disconnected(reason) => ("disconnected", reason.map(end_reason)),
-    };
-    json!({ "event": "session_state", "state": state, "reason": reason })
-}
-
-fn end_reason(reason: EndReason) -> String {
-    match reason {
-        EndReason::Room(reason) => snake_case(&format!("{reason:?}")),
-        EndReason::ClientInitiated | EndReason::StartFailed | _ => snake_case(&format!("{reason:?}")),
-    }
+    let reason = if let SessionState::Disconnected(reason) = state { reason.map(EndReason::as_str) } else { None };
+    json!({ "event": "session_state", "state": state.as_str(), "reason": reason })
 }
 
 pub(crate) fn joined(room: &Room, metrics: &SessionMetrics, token: Option<TokenTimes>) -> Value {
@@ -60,22 +44,10 @@ pub(crate) fn joined(room: &Room, metrics: &SessionMetrics, token: Option<TokenT
 }
 
 pub(crate) fn agent_state(state: &AgentState, agent: &AgentSnapshot) -> Value {
-    let (state, failure) = match state {
-        AgentState::Failed(failure) => ("failed".to_owned(), Some(failure.to_string())),
-        AgentState::Other(state) => (state.as_ref().to_owned(), None),
-        AgentState::Disconnected
-        | AgentState::Connecting
-        | AgentState::Buffering
-        | AgentState::Initializing
-        | AgentState::Idle
-        | AgentState::Listening
-        | AgentState::Thinking
-        | AgentState::Speaking
-        | AgentState::Reconnecting => (snake_case(&format!("{state:?}")), None),
-    };
+    let failure = if let AgentState::Failed(failure) = state { Some(failure.to_string()) } else { None };
     json!({
         "event": "agent_state",
-        "state": state,
+        "state": state.as_str(),
         "failure": failure,
         "identity": agent.identity().map(|identity| identity.as_str()),
         "name": agent.participant.as_ref().map(|agent| agent.name.as_str()),
@@ -90,7 +62,6 @@ pub(crate) fn message(event: &MessageEvent, participants: &Participants) -> Valu
         MessageEvent::Aborted(_) => "message_aborted",
     };
     let message = event.message();
-    let (status, error) = status(message);
     let speaker = match Speaker::of(message, participants) {
         Speaker::You => "you",
         Speaker::Agent => "agent",
@@ -99,25 +70,22 @@ pub(crate) fn message(event: &MessageEvent, participants: &Participants) -> Valu
     json!({
         "event": name,
         "id": message.id.segment(),
-        "kind": snake_case(&format!("{:?}", message.kind)),
+        "kind": message.kind.as_str(),
         "speaker": speaker,
         "from": message.from.as_str(),
         "text": &*message.text,
-        "status": status,
-        "error": error,
+        "status": message.status.as_str(),
+        "error": why(&message.status),
         "received_at": unix_seconds(message.received_at),
         "attachments": message.attachments.len(),
     })
 }
 
-fn status(message: &Message) -> (&'static str, Option<String>) {
-    match &message.status {
-        Status::Streaming => ("streaming", None),
-        Status::Final => ("final", None),
-        Status::Aborted(why) => ("aborted", Some(why.as_ref().to_owned())),
-        Status::Pending => ("pending", None),
-        Status::Sent => ("sent", None),
-        Status::Failed(error) => ("failed", Some(words::of_error(error.as_ref()))),
+fn why(status: &Status) -> Option<String> {
+    match status {
+        Status::Aborted(why) => Some(why.as_ref().to_owned()),
+        Status::Failed(error) => Some(words::of_error(error.as_ref())),
+        Status::Streaming | Status::Final | Status::Pending | Status::Sent => None,
     }
 }
 
@@ -145,12 +113,12 @@ fn participant(event: &str, participant: &Participant) -> Value {
         "event": event,
         "identity": participant.identity.as_str(),
         "name": participant.name,
-        "kind": snake_case(&format!("{:?}", participant.kind)),
-        "state": snake_case(&format!("{:?}", participant.state)),
+        "kind": participant.kind.as_str(),
+        "state": participant.state.as_str(),
         "local": participant.is_local,
         "speaking": participant.is_speaking,
         "level": participant.audio_level,
-        "quality": snake_case(&format!("{:?}", participant.connection_quality)),
+        "quality": participant.connection_quality.as_str(),
         "attributes": &*participant.attributes,
         "tracks": participant.publications.iter().map(|track| publication(track)).collect::<Vec<_>>(),
     })
@@ -160,8 +128,8 @@ fn publication(track: &TrackPublication) -> Value {
     json!({
         "sid": track.sid.as_str(),
         "name": track.name,
-        "kind": snake_case(&format!("{:?}", track.kind)),
-        "source": snake_case(&format!("{:?}", track.source)),
+        "kind": track.kind.as_str(),
+        "source": track.source.as_str(),
         "mime_type": track.mime_type,
         "muted": track.is_muted,
         "subscribed": track.is_subscribed,
@@ -178,21 +146,9 @@ fn unix_seconds(time: SystemTime) -> f64 {
     (since.as_secs_f64() * 1_000.0).floor() / 1_000.0
 }
 
-/// The name of a variant as JSON has names.
-fn snake_case(variant: &str) -> String {
-    let mut snake = String::with_capacity(variant.len() + 4);
-    for char in variant.chars() {
-        if char.is_ascii_uppercase() && !snake.is_empty() {
-            snake.push('_');
-        }
-        snake.push(char.to_ascii_lowercase());
-    }
-    snake
-}
-
 #[cfg(test)]
 mod tests {
-    use roomkey::session::{AgentFailure, MessageId, MessageKind};
+    use roomkey::session::{AgentFailure, Message, MessageId, MessageKind};
     use roomkey::{DisconnectReason, TrackKind, TrackSource};
 
     use super::*;

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use roomkey::room::{Participants, RoomInfo};
+use roomkey::room::{Participants, RoomInfo, TokenTimes};
 use roomkey::session::{AgentSnapshot, AgentState, Message, SessionState};
 
 use crate::join::conversation;
 use crate::join::input_line::InputLine;
-use crate::join::source::TokenTimes;
 use crate::join::view;
 
 /// All that is on the screen. It is drawn from this alone.

@@ -1,12 +1,9 @@
 //! Where the token comes from.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
 
 use roomkey::{Credentials, Endpoint, EndpointError, FetchOptions, FixedTokenSource, TokenSource};
-use tokio::sync::watch;
 
-use crate::clock;
 use crate::join::Arguments;
 
 /// The development token server of a `roomkey dev` on this machine.
@@ -53,25 +50,13 @@ impl Choice {
         matches!(self, Self::Local { .. })
     }
 
-    /// The source. `times` has the times of each token that it gives.
-    pub(crate) fn into_source(
-        self,
-        times: watch::Sender<Option<TokenTimes>>,
-    ) -> Result<FixedTokenSource, EndpointError> {
-        let inner = match self {
+    /// The source.
+    pub(crate) fn into_source(self) -> Result<FixedTokenSource, EndpointError> {
+        Ok(match self {
             Self::Literal { url, token } => TokenSource::literal(Credentials::new(url, token)),
             Self::Endpoint { url, options } => Endpoint::new(url).build()?.bind(options),
             Self::Local { options } => Endpoint::new(LOCAL).build()?.bind(options),
-        };
-        // A session does not say what token it has.
-        Ok(TokenSource::literal_with(move || {
-            let (token, times) = (inner.take(), times.clone());
-            async move {
-                let credentials = token.await?;
-                times.send_replace(Some(TokenTimes::of(&credentials, clock::wall())));
-                Ok(credentials)
-            }
-        }))
+        })
     }
 }
 
@@ -113,37 +98,8 @@ impl fmt::Display for ChoiceError {
 
 impl std::error::Error for ChoiceError {}
 
-/// From when until when a token is good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TokenTimes {
-    /// When it was made, as it says; when it was received, where it does not say.
-    pub(crate) made_at: SystemTime,
-    /// When it expires, where it says so.
-    pub(crate) expires_at: Option<SystemTime>,
-}
-
-impl TokenTimes {
-    fn of(credentials: &Credentials, received_at: SystemTime) -> Self {
-        let claims = credentials.claims().ok();
-        let said = claims.and_then(|claims| claims.iat.or(claims.nbf)).and_then(|date| date.to_system_time());
-        Self { made_at: said.unwrap_or(received_at), expires_at: credentials.expires_at() }
-    }
-
-    /// How old it is; nothing, where another clock says that it is made later.
-    pub(crate) fn age(&self, now: SystemTime) -> Duration {
-        now.duration_since(self.made_at).unwrap_or_default()
-    }
-
-    /// How long it is good for; nothing, once it has expired.
-    pub(crate) fn remaining(&self, now: SystemTime) -> Option<Duration> {
-        Some(self.expires_at?.duration_since(now).unwrap_or_default())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use super::*;
     use crate::join::tests::arguments;
 
@@ -185,19 +141,5 @@ mod tests {
         let Ok(Choice::Endpoint { url, options }) = Choice::of(&arguments(&given)) else { panic!() };
         assert_eq!(url, "https://example.com/token");
         assert_eq!((options.participant_identity(), options.agent_metadata()), (Some("alice"), Some("{}")));
-    }
-
-    #[test]
-    fn a_token_says_when_it_was_made_and_expires() {
-        let second = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        // {"nbf":100,"exp":700}
-        let credentials = Credentials::new("ws://x", "e30.eyJuYmYiOjEwMCwiZXhwIjo3MDB9.");
-        let times = TokenTimes::of(&credentials, second(110));
-        assert_eq!(times.age(second(130)), Duration::from_secs(30));
-        assert_eq!(times.remaining(second(130)), Some(Duration::from_secs(570)));
-        assert_eq!(times.remaining(second(900)), Some(Duration::ZERO));
-
-        let opaque = TokenTimes::of(&Credentials::new("ws://x", "opaque"), second(110));
-        assert_eq!((opaque.age(second(130)), opaque.remaining(second(130))), (Duration::from_secs(20), None));
     }
 }

@@ -1,7 +1,7 @@
 //! Whose words a message has.
 
 use roomkey::room::Participants;
-use roomkey::session::{Message, MessageKind, Status};
+use roomkey::session::{Message, MessageKind};
 use roomkey::{ParticipantIdentity, ParticipantKind};
 
 use crate::join::plain;
@@ -16,9 +16,7 @@ pub(crate) enum Speaker {
 
 impl Speaker {
     pub(crate) fn of(message: &Message, participants: &Participants) -> Self {
-        let is_sent = matches!(message.status, Status::Pending | Status::Sent | Status::Failed(_));
-        let is_local = participants.local.as_ref().is_some_and(|local| local.identity == message.from);
-        if is_sent || is_local {
+        if message.is_local() {
             Self::You
         } else if message.kind == MessageKind::AgentTranscript || is_agent(&message.from, participants) {
             Self::Agent

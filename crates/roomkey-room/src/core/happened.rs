@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use livekit_protocol as proto;
 use roomkey_rtc::{IncomingRtp, Rid};
+use roomkey_signal::ParticipantToken;
 
 use super::LocalTrackId;
 use crate::connection_state::{ConnectionState, DisconnectReason};
@@ -25,7 +26,8 @@ pub(crate) enum Happened {
     Connected,
     ConnectFailed(ConnectError),
     StateChanged(ConnectionState),
-    TokenRefreshed,
+    /// The server gave a newer token.
+    TokenRefreshed(ParticipantToken),
     RoundTripTime(Duration),
     RoomChanged(Box<proto::Room>),
     ParticipantConnected(Who),

@@ -7,6 +7,7 @@ use livekit_protocol as proto;
 use proto::signal_request::Message as Request;
 use roomkey_signal::{ClientEvent, ClientOutput, ConnectParameters, DisconnectCause, HandshakeStep, LeaveAction};
 
+use super::fail_over::Otherwise;
 use super::link::{Dial, Join};
 use super::transport::{Polled, Role, Transport};
 use super::{Core, DialId, Effect, Happened, Phase, SocketId};
@@ -21,8 +22,6 @@ const RESUME_DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// What is looked at of the ICE servers that a server names.
 const MAX_ICE_SERVERS: usize = 16;
 const MAX_ICE_URLS: usize = 16;
-/// Between two tries of a join at a server that is out of order.
-const RETRY_WAIT: Duration = Duration::from_millis(500);
 
 impl Core {
     /// The connections that the endpoint asks for, and sockets for them.
@@ -129,7 +128,7 @@ impl Core {
     fn dial_with(&mut self, parameters: &ConnectParameters, deadline: Instant) {
         self.last_dial += 1;
         self.link.dial = Dial::Dialing(self.last_dial, deadline);
-        let url = self.server_url.connect(self.link.handshake.endpoint(), parameters);
+        let url = self.regions.current().connect(self.link.handshake.endpoint(), parameters);
         let authorization = self.link.signal.token().authorization_header();
         self.effects.push_back(Effect::Dial { dial: self.last_dial, url, authorization });
     }
@@ -181,13 +180,18 @@ impl Core {
             HandshakeStep::FallBack => self.open_transports(now),
             HandshakeStep::Validate => {
                 self.last_dial += 1;
-                let url = self.server_url.validate(self.link.handshake.endpoint(), &self.parameters());
+                let url = self.regions.current().validate(self.link.handshake.endpoint(), &self.parameters());
                 let authorization = self.link.signal.token().authorization_header();
                 self.link.dial = Dial::Dialing(self.last_dial, now + DIAL_TIMEOUT);
                 self.effects.push_back(Effect::Validate { dial: self.last_dial, url, authorization });
             }
-            HandshakeStep::Retry => self.link.dial = Dial::Waiting(now + RETRY_WAIT),
-            HandshakeStep::Fail(failure) => self.connect_failed(ConnectError::of_handshake(failure)),
+            HandshakeStep::Retry => {
+                let error = ConnectError::Unavailable(self.link.handshake.last_status());
+                self.region_failed(error, Otherwise::Retry, now);
+            }
+            HandshakeStep::Fail(failure) => {
+                self.region_failed(ConnectError::of_handshake(failure), Otherwise::Fail, now)
+            }
             _ => self.connect_failed(ConnectError::Unavailable(None)),
         }
     }
@@ -225,16 +229,29 @@ impl Core {
             ClientEvent::Message(message) => self.handle_response(*message, now),
             ClientEvent::TokenRefreshed => {
                 self.token = self.link.signal.token().clone();
-                self.told.push(Happened::TokenRefreshed);
+                self.told.push(Happened::TokenRefreshed(self.token.clone()));
             }
             ClientEvent::RoundTripTime(time) => self.told.push(Happened::RoundTripTime(time)),
-            ClientEvent::LeaveRequested(leave) => match (&self.phase, leave.action) {
-                (Phase::Connecting(_), _) | (_, LeaveAction::Disconnect) => {
-                    self.over(DisconnectReason::read(leave.reason.into()));
+            ClientEvent::LeaveRequested(leave) => {
+                let reason = DisconnectReason::read(leave.reason.into());
+                match (&self.phase, leave.action) {
+                    (_, LeaveAction::Disconnect) => self.over(reason),
+                    (Phase::Connecting(_), _) => {
+                        self.told_of_regions(&leave, now);
+                        self.region_failed(ConnectError::Refused(reason), Otherwise::Fail, now);
+                    }
+                    (_, LeaveAction::Resume) => {
+                        self.resume(proto::ReconnectReason::RrSignalDisconnected, now);
+                        self.told_of_regions(&leave, now);
+                    }
+                    (_, LeaveAction::Reconnect) => {
+                        self.restart(now);
+                        if self.told_of_regions(&leave, now) {
+                            self.regions.go_to_nearest();
+                        }
+                    }
                 }
-                (_, LeaveAction::Resume) => self.resume(proto::ReconnectReason::RrSignalDisconnected, now),
-                (_, LeaveAction::Reconnect) => self.restart(now),
-            },
+            }
             ClientEvent::Disconnected(DisconnectCause::Left) => self.over(DisconnectReason::ClientInitiated),
             ClientEvent::Disconnected(cause) => self.signal_lost(cause, now),
             _ => {}
@@ -249,7 +266,7 @@ impl Core {
                 } else {
                     ConnectError::Unavailable(None)
                 };
-                self.connect_failed(error);
+                self.region_failed(error, Otherwise::Fail, now);
             }
             Phase::Connected => self.resume(proto::ReconnectReason::RrSignalDisconnected, now),
             Phase::Recovering(_) => self.attempt_failed(now),
@@ -279,7 +296,7 @@ impl Core {
         }
         if let Phase::Recovering(_) = self.phase {
             self.republish(now);
-            self.packets.restart();
+            self.packets.restart(now);
             self.send_wishes();
         }
     }
@@ -327,6 +344,7 @@ impl Core {
         match &self.phase {
             Phase::Connecting(_) if self.link.is_joined() && self.link.is_media_up() => {
                 self.phase = Phase::Connected;
+                self.regions.connected();
                 self.told.push(Happened::Connected);
             }
             Phase::Recovering(recovery) if recovery.is_restart_under_way() => {
@@ -353,6 +371,8 @@ impl Core {
 
     fn recovered(&mut self, now: Instant) {
         self.phase = Phase::Connected;
+        self.relapses.back(now);
+        self.regions.connected();
         self.publishing.postpone(now);
         self.told.push(Happened::StateChanged(ConnectionState::Connected));
     }

@@ -33,6 +33,8 @@ pub(crate) struct Members {
     auto_subscribe: bool,
     /// Of what is known of each: an update that was overtaken by a newer one says less.
     versions: HashMap<ParticipantIdentity, (String, u32)>,
+    /// The stay before the one that there is, of those who came again.
+    former: HashMap<ParticipantIdentity, String>,
 }
 
 #[derive(Debug, Clone)]
@@ -93,12 +95,7 @@ impl Members {
                 self.update_local(info, out);
             } else if info.state() == proto::participant_info::State::Disconnected {
                 let identity = ParticipantIdentity::from(&info.identity);
-                // What is said of an earlier stay does not end the one that there is. A later one may have begun and ended
-                // between two updates, and then this is all that livekit-server says.
-                let known = self.participants.remote.get(&identity);
-                if known.is_some_and(|known| {
-                    known.sid == info.sid.as_str() || known.joined_at <= read::participant(info).joined_at
-                }) {
+                if self.ends(&identity, info) {
                     self.leave(&identity, DisconnectReason::read(info.disconnect_reason), out);
                 }
             } else {
@@ -106,6 +103,21 @@ impl Members {
             }
         }
         self.claim(out);
+    }
+
+    /// Whether the end of a stay is that of the one that there is, or of a later one, which may have begun and ended between
+    /// two updates: then this is all that livekit-server says. What is said of an earlier stay ends nothing.
+    fn ends(&self, identity: &ParticipantIdentity, ended: &proto::ParticipantInfo) -> bool {
+        let Some(known) = self.participants.remote.get(identity) else { return false };
+        if known.sid == ended.sid.as_str() {
+            return true;
+        }
+        if self.former.get(identity).is_some_and(|former| *former == ended.sid) {
+            return false;
+        }
+        let joined_at = read::participant(ended).joined_at;
+        // Old servers say no more than the second, in which one may well have come again.
+        known.joined_at < joined_at || (known.joined_at == joined_at && ended.joined_at_ms == 0)
     }
 
     /// Whether something newer is known of this stay (JS does the same, `Participant.updateInfo`).
@@ -139,9 +151,11 @@ impl Members {
         if identity.is_empty() {
             return;
         }
-        if self.participants.remote.get(&identity).is_some_and(|known| known.sid != info.sid.as_str()) {
+        let known = self.participants.remote.get(&identity).map(|known| known.sid.clone());
+        if let Some(former) = known.filter(|known| *known != info.sid.as_str()) {
             // It came again before it was said to have left.
             self.leave(&identity, DisconnectReason::Unknown, out);
+            self.former.insert(identity.clone(), former.into());
         }
         let mut update = read::participant(info);
         let Some(before) = self.participants.remote.get(&identity).cloned() else {
@@ -335,6 +349,7 @@ impl Members {
         let Some(participant) = self.participants.remote.remove(identity) else { return };
         self.participants.order.retain(|known| known != identity);
         self.versions.remove(identity);
+        self.former.remove(identity);
         self.has_changed = true;
         let mut participant = Participant::clone(&participant);
         participant.state = ParticipantState::Disconnected;
@@ -566,5 +581,16 @@ mod tests {
             assert!(!is_there_after(&[stay("PA_1", 7, Active), stay("PA_2", later, Disconnected)]));
         }
         assert!(is_there_after(&[stay("PA_2", 8, Active), stay("PA_1", 7, Disconnected)]), "that was the one before");
+    }
+
+    #[test]
+    fn a_stay_of_the_same_moment_is_no_later_one_if_it_was_there_before_or_the_moment_is_exact() {
+        use proto::participant_info::State::{Active, Disconnected};
+        let replaced = [stay("PA_1", 7, Active), stay("PA_2", 7, Active), stay("PA_1", 7, Disconnected)];
+        assert!(is_there_after(&replaced));
+        let exact = |sid: &str, state| proto::ParticipantInfo { joined_at_ms: 7_001, ..stay(sid, 7, state) };
+        assert!(is_there_after(&[exact("PA_2", Active), exact("PA_1", Disconnected)]));
+        let ended = [stay("PA_1", 7, Active), stay("PA_2", 7, Active), stay("PA_2", 7, Disconnected)];
+        assert!(!is_there_after(&ended));
     }
 }

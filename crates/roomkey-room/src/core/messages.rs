@@ -91,7 +91,10 @@ impl Core {
                 if let Some(room) = moved.room {
                     self.room_changed(room);
                 }
-                self.token = self.link.signal.token().clone();
+                if self.token != *self.link.signal.token() {
+                    self.token = self.link.signal.token().clone();
+                    self.told.push(Happened::TokenRefreshed(self.token.clone()));
+                }
                 if let Some(own) = &moved.participant {
                     self.members.joined(own, &moved.other_participants, &mut self.told);
                 }

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod calls;
+mod fail_over;
 mod gathering;
 mod happened;
 mod joining;
@@ -15,6 +16,7 @@ mod messages;
 mod packets;
 mod publishing;
 mod recovery;
+mod regions;
 mod reliable;
 mod requests;
 mod transport;
@@ -33,9 +35,11 @@ use crate::data_stream::limits::StreamLimits;
 use crate::error::ConnectError;
 use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::names::TrackSid;
+use crate::region_failover::RegionFailover;
 pub(crate) use crate::rpc::endpoint::InvocationId;
 
 use calls::Calls;
+use fail_over::{Joining, Otherwise};
 use gathering::Gathering;
 pub(crate) use gathering::{Errand, LookupId, Resolved, StreamId, StreamTarget};
 pub(crate) use happened::Happened;
@@ -45,7 +49,9 @@ pub(crate) use messages::TrackSettings;
 use packets::Packets;
 use publishing::Publishing;
 pub(crate) use publishing::{Layer, LocalTrackId, TrackRequest};
-use recovery::Recovery;
+use recovery::{Recovery, Relapses};
+use regions::Regions;
+pub(crate) use regions::{FetchId, RegionList};
 pub(crate) use requests::OwnChange;
 use requests::Requests;
 pub(crate) use transport::SocketId;
@@ -71,6 +77,10 @@ pub(crate) enum Effect {
     Dial { dial: DialId, url: Url, authorization: (&'static str, String) },
     /// GET the URL, and tell its status.
     Validate { dial: DialId, url: Url, authorization: (&'static str, String) },
+    /// GET the URL, and tell its body and how long it holds. The question before is of no interest any more.
+    FetchRegions { fetch: FetchId, url: Url, authorization: (&'static str, String) },
+    /// Keep this for other rooms of the server.
+    KeepRegions(RegionList),
     /// Send a binary message on the websocket.
     Send(Vec<u8>),
     /// Close the websocket, and stop opening one.
@@ -95,12 +105,12 @@ pub(crate) struct Settings {
     pub(crate) ice_transport_policy: IceTransportPolicy,
     /// In the place of those that the server names.
     pub(crate) ice_servers: Option<Vec<IceServer>>,
+    pub(crate) region_failover: RegionFailover,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// The first join, until then.
-    Connecting(Instant),
+    Connecting(Joining),
     Connected,
     Recovering(Recovery),
     /// The server is told, and has until the signalling says so.
@@ -111,11 +121,12 @@ enum Phase {
 /// The core.
 pub(crate) struct Core {
     settings: Settings,
-    server_url: ServerUrl,
+    regions: Regions,
     token: ParticipantToken,
     unix_time: (Instant, Duration),
     rng: Rng,
     phase: Phase,
+    relapses: Relapses,
     link: Link,
     last_dial: DialId,
     last_sockets: SocketId,
@@ -142,10 +153,12 @@ impl Core {
         unix_time: Duration,
     ) -> Self {
         let link = Link::new(token.clone(), settings.single_connection, now, unix_time);
+        let regions = Regions::new(server_url, &settings.region_failover);
         let mut core = Self {
-            phase: Phase::Connecting(now + settings.connect_timeout),
+            phase: Phase::Connecting(Joining::new(settings.connect_timeout, regions.may_have_others(), now)),
+            relapses: Relapses::default(),
             members: Members::new(settings.auto_subscribe),
-            server_url,
+            regions,
             token,
             unix_time: (now, unix_time),
             packets: Packets::new(settings.stream_limits.clone()),
@@ -174,7 +187,7 @@ impl Core {
     /// When to call [`handle_timeout`](Self::handle_timeout), at the latest.
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let phase = match &self.phase {
-            Phase::Connecting(deadline) => Some(*deadline),
+            Phase::Connecting(joining) => Some(joining.timeout()),
             Phase::Recovering(recovery) => recovery.timeout(),
             Phase::Connected | Phase::Leaving => None,
             Phase::Over => return None,
@@ -183,6 +196,7 @@ impl Core {
         let others = [
             phase,
             self.link.timeout(),
+            self.regions.timeout(),
             self.publishing.timeout(),
             self.requests.timeout(),
             self.packets.timeout(),
@@ -208,13 +222,8 @@ impl Core {
         }
         self.requests.handle_timeout(now);
         self.handle_packets_timeout(now);
-        if let Phase::Connecting(deadline) = self.phase
-            && deadline <= now
-        {
-            let error =
-                if self.link.is_joined() { ConnectError::MediaTimeout } else { ConnectError::Unavailable(None) };
-            self.connect_failed(error);
-        }
+        self.handle_regions_timeout(now);
+        self.handle_joining_timeout(now);
         self.settle(now);
     }
 
@@ -423,7 +432,9 @@ impl Core {
     /// A peer connection is of no more use.
     fn connection_failed(&mut self, why: &str, now: Instant) {
         match self.phase {
-            Phase::Connecting(_) => self.connect_failed(ConnectError::Protocol(why.to_owned())),
+            Phase::Connecting(_) => {
+                self.region_failed(ConnectError::Protocol(why.to_owned()), Otherwise::Fail, now);
+            }
             Phase::Connected | Phase::Recovering(_) => {
                 tracing::debug!(why, "the room is joined anew");
                 self.restart(now);

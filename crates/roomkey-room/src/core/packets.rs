@@ -47,7 +47,8 @@ impl Packets {
     }
 
     /// Another stay: what has not arrived goes out anew.
-    pub(super) fn restart(&mut self) {
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.streams.joined_anew(now);
         self.queue.clear();
         self.queued = 0;
         for packet in self.outgoing.restart() {
@@ -165,7 +166,7 @@ impl Core {
         for happened in &self.told {
             if let Happened::ParticipantDisconnected(participant, _) = happened {
                 match self.members.participants.remote.get(&participant.identity) {
-                    Some(again) => self.packets.streams.sender_came_again(&participant.sid, &again.sid),
+                    Some(again) => self.packets.streams.sender_came_again(&participant.sid, &again.sid, now),
                     None => self.packets.streams.participant_left(&participant.identity, &participant.sid),
                 }
                 self.calls.rpc.participant_left(now, &participant.identity);

@@ -21,6 +21,34 @@ const CLOSE_REASON_WAIT: Duration = Duration::from_secs(1);
 /// A session that media does not come back to so often is joined anew.
 const MAX_MEDIA_FAILURES: u32 = 2;
 
+/// How long a connection has to hold for the next loss to be another matter.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// How often in a row a connection that was back was lost again at once.
+#[derive(Debug, Default)]
+pub(crate) struct Relapses {
+    count: u32,
+    back_at: Option<Instant>,
+}
+
+impl Relapses {
+    /// The connection is lost: the number of times before this that it did not hold.
+    fn lost(&mut self, now: Instant) -> u32 {
+        let has_held = self.back_at.is_none_or(|back_at| now.saturating_duration_since(back_at) >= STEADY);
+        self.count = if has_held { 0 } else { self.count.saturating_add(1) };
+        self.count
+    }
+
+    pub(super) fn back(&mut self, now: Instant) {
+        self.back_at = Some(now);
+    }
+
+    /// What comes next is the application's wish.
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
 /// What is being tried.
 #[derive(Debug)]
 pub(crate) struct Recovery {
@@ -53,6 +81,16 @@ impl Recovery {
         }
     }
 
+    /// How many attempts at a resume have failed, between two of them.
+    pub(crate) fn failed_resumes(&self) -> Option<u32> {
+        (self.kind == Kind::Resume && matches!(self.next, Next::Begin(_))).then_some(self.attempt)
+    }
+
+    /// Whether a join anew is about to be tried.
+    pub(crate) fn awaits_restart(&self) -> bool {
+        self.kind == Kind::Restart && matches!(self.next, Next::Begin(_))
+    }
+
     /// Whether the room is being joined anew, rather than about to be.
     pub(crate) fn is_restart_under_way(&self) -> bool {
         self.kind == Kind::Restart && matches!(self.next, Next::GiveUp(_))
@@ -75,10 +113,10 @@ impl Core {
     pub(super) fn restart_unless_told(&mut self, now: Instant) {
         let was_connected = matches!(self.phase, Phase::Connected);
         self.restart(now);
-        if let Phase::Recovering(recovery) = &mut self.phase
+        if let Phase::Recovering(Recovery { next: Next::Begin(at), .. }) = &mut self.phase
             && was_connected
         {
-            recovery.next = Next::Begin(now + CLOSE_REASON_WAIT);
+            *at = (*at).max(now + CLOSE_REASON_WAIT);
         }
     }
 
@@ -99,7 +137,10 @@ impl Core {
     /// The machine's network is another one: new sockets, and a resume at once.
     pub(crate) fn network_changed(&mut self, now: Instant) {
         match &mut self.phase {
-            Phase::Connected => self.recover(Kind::Resume, proto::ReconnectReason::RrSwitchCandidate, now),
+            Phase::Connected => {
+                self.relapses.forget();
+                self.recover(Kind::Resume, proto::ReconnectReason::RrSwitchCandidate, now);
+            }
             Phase::Recovering(recovery) => {
                 (recovery.attempt, recovery.next) = (0, Next::Begin(now));
             }
@@ -112,10 +153,18 @@ impl Core {
     }
 
     fn recover(&mut self, kind: Kind, reason: proto::ReconnectReason, now: Instant) {
-        let attempt = match &self.phase {
+        let (attempt, wait) = match &self.phase {
             Phase::Connecting(_) => return self.over(DisconnectReason::JoinFailure),
-            Phase::Connected => 0,
-            Phase::Recovering(recovery) if recovery.kind == Kind::Resume && kind == Kind::Restart => recovery.attempt,
+            Phase::Connected => {
+                let relapses = self.relapses.lost(now);
+                if relapses >= self.settings.max_reconnect_attempts {
+                    return self.over(DisconnectReason::SignalClose);
+                }
+                (0, backoff::wait(relapses, &mut self.rng))
+            }
+            Phase::Recovering(recovery) if recovery.kind == Kind::Resume && kind == Kind::Restart => {
+                (recovery.attempt, Duration::ZERO)
+            }
             // A server that always says so does not make the client hurry.
             Phase::Recovering(_) => return self.attempt_failed(now),
             Phase::Leaving | Phase::Over => return,
@@ -124,7 +173,7 @@ impl Core {
             kind,
             reason,
             attempt,
-            next: Next::Begin(now),
+            next: Next::Begin(now + wait),
             media_failures: 0,
             wants_sockets: false,
         });
@@ -162,8 +211,14 @@ impl Core {
             return self.over(DisconnectReason::SignalClose);
         }
         recovery.next = Next::Begin(now + wait);
-        if recovery.kind == Kind::Restart {
-            self.abandon_stay();
+        let (kind, attempt) = (recovery.kind, recovery.attempt);
+        match kind {
+            Kind::Restart => {
+                self.abandon_stay();
+                self.restart_elsewhere(now);
+            }
+            Kind::Resume if self.leaves_region(attempt, now) => return self.restart(now),
+            Kind::Resume => {}
         }
         self.link.dial = Dial::Idle;
         self.link.is_resumed = false;
@@ -206,11 +261,16 @@ impl Core {
             }
             Kind::Restart => {
                 self.effects.push_back(Effect::CloseWebsocket);
-                let unix_time = self.unix_time.1 + now.saturating_duration_since(self.unix_time.0);
-                self.link = Link::new(self.token.clone(), self.link.is_single(), now, unix_time);
-                self.open_transports(now);
+                self.new_link(self.link.is_single(), now);
             }
         }
+    }
+
+    /// Another stay begins.
+    pub(super) fn new_link(&mut self, is_single: bool, now: Instant) {
+        let unix_time = self.unix_time.1 + now.saturating_duration_since(self.unix_time.0);
+        self.link = Link::new(self.token.clone(), is_single, now, unix_time);
+        self.open_transports(now);
     }
 
     /// The server has taken the session up.

@@ -54,6 +54,11 @@ impl ContentDecoder {
         (content, result)
     }
 
+    /// Whether the contents say themselves where they end.
+    pub(crate) fn knows_end(&self) -> bool {
+        self.total_length.is_some() || self.inflater.is_some()
+    }
+
     /// Whether the contents are complete, when nothing more comes.
     pub(crate) fn finish(&self) -> Result<(), StreamError> {
         let is_complete = match (self.total_length, &self.inflater) {

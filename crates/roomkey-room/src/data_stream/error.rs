@@ -14,13 +14,18 @@ pub enum StreamError {
         /// What the sender says of it, such as `error` or `interrupted`.
         reason: String,
     },
-    /// The sender left the room in the middle of the stream.
+    /// The sender left the room in the middle of the stream; or it came again and did not go on with the stream within five
+    /// seconds, as another process under its identity.
     SenderLeft,
     /// The connection to the room ended in the middle of the stream.
     Disconnected,
+    /// This client [joined the room anew](crate::ConnectionState::Restarting) in the middle of the stream, and the rest of it may
+    /// have come in between: nothing more came for a minute, or the end came, and nothing says whether what was before it is all.
+    Interrupted,
     /// Nothing came for longer than [`StreamLimits::idle_timeout`](crate::StreamLimits::idle_timeout).
     TimedOut,
-    /// A chunk is missing. The channel is reliable and ordered, so that this is a sender's mistake.
+    /// A chunk is missing: it came while this client [joined anew](crate::ConnectionState::Restarting), or the sender made a
+    /// mistake.
     MissedChunk {
         /// The index that should have come.
         expected: u64,
@@ -79,6 +84,7 @@ impl fmt::Display for StreamError {
         match self {
             Self::Aborted { reason } => write!(f, "the sender ended the stream early: {reason:?}"),
             Self::SenderLeft => f.write_str("the sender left in the middle of the stream"),
+            Self::Interrupted => f.write_str("the room was joined anew in the middle of the stream"),
             Self::Disconnected => f.write_str("the connection ended in the middle of the stream"),
             Self::TimedOut => f.write_str("nothing more came of the stream"),
             Self::MissedChunk { expected, received } => {

@@ -3,7 +3,7 @@
 mod finished;
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use livekit_protocol::data_packet::Value;
 use livekit_protocol::data_stream as proto;
@@ -69,7 +69,22 @@ struct OpenStream {
     decoder: ContentDecoder,
     next_index: u64,
     last_heard: Instant,
+    doubt: Option<Doubt>,
 }
+
+/// Whether a stream goes on is not known; it ends with this error if nothing says so by then.
+#[derive(Debug)]
+struct Doubt {
+    until: Instant,
+    error: StreamError,
+}
+
+/// How long a sender that came again has for going on with a stream. One that goes on first sends again what did not arrive;
+/// one that is another process has forgotten it.
+const CONTINUATION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the next chunk of a stream may take after this client joined anew: its end may have come in between.
+const INTERRUPTED_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl IncomingStreams {
     /// No streams yet.
@@ -107,8 +122,8 @@ impl IncomingStreams {
     }
 
     /// The sender goes on in another stay in the room, with another sid: so do its streams. What it had sent in the last stay
-    /// may still come, and comes again in part.
-    pub(crate) fn sender_came_again(&mut self, former: &ParticipantSid, sid: &ParticipantSid) {
+    /// may still come, and comes again in part. A sender that sends nothing of a stream soon has lost it.
+    pub(crate) fn sender_came_again(&mut self, former: &ParticipantSid, sid: &ParticipantSid, now: Instant) {
         const MOST_STAYS: usize = 8;
         if former.is_empty() || sid.is_empty() || former == sid {
             return;
@@ -117,6 +132,7 @@ impl IncomingStreams {
             if stream.origin.sid != *former {
                 continue;
             }
+            stream.doubt_until(now + CONTINUATION_TIMEOUT, StreamError::SenderLeft);
             stream.former_sids.push(std::mem::replace(&mut stream.origin.sid, sid.clone()));
             if stream.former_sids.len() > MOST_STAYS {
                 let oldest = stream.former_sids.remove(0);
@@ -124,6 +140,15 @@ impl IncomingStreams {
             }
             self.keys.entry(sid.clone()).or_default().insert(stream.id.clone(), *key);
         }
+        self.schedule_check();
+    }
+
+    /// This client has joined anew: what was sent in between is lost, of streams too.
+    pub(crate) fn joined_anew(&mut self, now: Instant) {
+        for stream in self.open.values_mut() {
+            stream.doubt_until(now + INTERRUPTED_TIMEOUT, StreamError::Interrupted);
+        }
+        self.schedule_check();
     }
 
     /// Ends all streams, since nothing more will come over this connection.
@@ -157,8 +182,21 @@ impl IncomingStreams {
             |stream| now.saturating_duration_since(stream.last_heard) >= idle_timeout,
             &StreamError::TimedOut,
         );
-        let oldest = self.open.values().map(|stream| stream.last_heard).min();
-        self.next_idle_check = oldest.map(|heard| heard + idle_timeout);
+        let is_overdue = |stream: &OpenStream| stream.doubt.as_ref().is_some_and(|doubt| doubt.until <= now);
+        for error in [StreamError::SenderLeft, StreamError::Interrupted] {
+            let is_it = |stream: &OpenStream| stream.doubt.as_ref().is_some_and(|doubt| doubt.error == error);
+            self.close_where(|stream| is_overdue(stream) && is_it(stream), &error);
+        }
+        self.schedule_check();
+    }
+
+    fn schedule_check(&mut self) {
+        let idle_timeout = self.limits.idle_timeout;
+        let check = |stream: &OpenStream| {
+            let idle = stream.last_heard + idle_timeout;
+            stream.doubt.as_ref().map_or(idle, |doubt| doubt.until.min(idle))
+        };
+        self.next_idle_check = self.open.values().map(check).min();
     }
 
     /// The next event, in the order in which things happened.
@@ -212,6 +250,7 @@ impl IncomingStreams {
             decoder,
             next_index: 0,
             last_heard: now,
+            doubt: None,
         };
         self.open.insert(key, stream);
         let idle_at = now + self.limits.idle_timeout;
@@ -254,6 +293,7 @@ impl IncomingStreams {
         let Some(key) = self.key(origin, &chunk.stream_id) else { return };
         let Some(stream) = self.open.get_mut(&key) else { return };
         stream.last_heard = now;
+        stream.sender_goes_on(origin);
         if chunk.chunk_index < stream.next_index {
             // Sent again after a resumption, or a new version of what has been given to the reader.
             return;
@@ -263,6 +303,9 @@ impl IncomingStreams {
             return self.close(key, None, Err(error));
         }
         stream.next_index += 1;
+        if stream.origin.sid == origin.sid {
+            stream.doubt = None;
+        }
         let (content, result) = stream.decoder.decode(chunk.content);
         self.events.extend(content.map(|content| IncomingEvent::Chunk { key, content }));
         if result.is_err() {
@@ -279,7 +322,7 @@ impl IncomingStreams {
             return self.close(key, None, Err(StreamError::MetadataTooLarge { bytes, limit }));
         }
         let outcome = if trailer.reason.is_empty() {
-            stream.decoder.finish()
+            stream.finish()
         } else {
             Err(StreamError::Aborted { reason: trailer.reason })
         };
@@ -320,6 +363,32 @@ impl IncomingStreams {
             self.next_idle_check = None;
         }
         true
+    }
+}
+
+impl OpenStream {
+    fn doubt_until(&mut self, until: Instant, error: StreamError) {
+        // What is in doubt already stays so for its first reason.
+        self.doubt.get_or_insert(Doubt { until, error });
+    }
+
+    /// Something comes of it from the sender's newest stay.
+    fn sender_goes_on(&mut self, origin: &Origin) {
+        if self.origin.sid == origin.sid {
+            self.doubt.take_if(|doubt| doubt.error == StreamError::SenderLeft);
+        }
+    }
+
+    /// Whether all of it has come, when it ends.
+    fn finish(&self) -> Result<(), StreamError> {
+        self.decoder.finish()?;
+        match &self.doubt {
+            // Where nothing says how much there is, the last chunks may be missing.
+            Some(Doubt { error: StreamError::Interrupted, .. }) if !self.decoder.knows_end() => {
+                Err(StreamError::Interrupted)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

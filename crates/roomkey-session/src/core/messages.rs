@@ -48,6 +48,7 @@ struct OpenStream {
     id: MessageId,
     kind: MessageKind,
     place: Place,
+    is_local: bool,
     text: TranscriptText,
     attributes: BTreeMap<String, String>,
     attached: Vec<Arc<str>>,
@@ -95,6 +96,7 @@ impl Messages {
                 id,
                 kind,
                 place,
+                is_local: is_local(&header.sender, participants),
                 text,
                 attributes: header.attributes,
                 attached: header.attached_stream_ids,
@@ -197,7 +199,8 @@ impl Messages {
                 message.status = status;
             });
         } else if !segment.text.is_empty() {
-            let mut message = Message::new(id, kind_of(&segment.speaker, participants), segment.text);
+            let mut message = Message::new(id, kind_of(&segment.speaker, participants), segment.text)
+                .with_local(is_local(&segment.speaker, participants));
             message.status = status;
             message.received_at = wall;
             message.track_sid = segment.track_sid;
@@ -403,7 +406,7 @@ impl OpenStream {
         message.expression = self.attributes.get(EXPRESSION).and_then(|json| Expression::read(json));
         message.attributes = Arc::new(self.attributes.clone());
         message.timing = self.text.spans().into();
-        message
+        message.with_local(self.is_local)
     }
 }
 
@@ -427,6 +430,10 @@ fn kind_of(speaker: &ParticipantIdentity, participants: &Participants) -> Messag
         Some(participant) if participant.kind != ParticipantKind::Agent => MessageKind::UserTranscript,
         Some(_) | None => MessageKind::AgentTranscript,
     }
+}
+
+fn is_local(speaker: &ParticipantIdentity, participants: &Participants) -> bool {
+    participants.local.as_ref().is_some_and(|local| local.identity == *speaker)
 }
 
 /// The topic of chat, to and from agents too.

@@ -7,13 +7,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use roomkey::room::{Participants, RoomInfo};
+use roomkey::room::{Participants, RoomInfo, TokenTimes};
 use roomkey::session::{AgentFailure, AgentSnapshot, Message, MessageId, MessageKind, SendError, Status, TrackRef};
 use roomkey::{DisconnectReason, TrackKind};
 
 use super::*;
 use crate::join::screen::Update;
-use crate::join::source::TokenTimes;
 
 /// The screen's lines, and where the cursor is.
 fn drawn(screen: &Screen) -> (String, (u16, u16)) {
@@ -48,7 +47,7 @@ fn track(source: TrackSource, kind: TrackKind) -> TrackPublication {
 }
 
 fn message(from: &str, kind: MessageKind, text: &str, status: Status) -> Arc<Message> {
-    let mut message = Message::new(MessageId::new(from, text), kind, text);
+    let mut message = Message::new(MessageId::new(from, text), kind, text).with_local(from == "alice");
     message.status = status;
     Arc::new(message)
 }
@@ -86,8 +85,10 @@ fn at_work(columns: u16, rows: u16) -> Screen {
     let mut room = RoomInfo::default();
     "lab".clone_into(&mut room.name);
     room.round_trip_time = Some(Duration::from_millis(12));
+    // {"nbf":940,"exp":22540}
+    const TOKEN: &str = "e30.eyJuYmYiOjk0MCwiZXhwIjoyMjU0MH0.";
     let second = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-    let token = TokenTimes { made_at: second(940), expires_at: Some(second(22_540)) };
+    let token = TokenTimes::of(TOKEN, second(1_000));
     for update in [
         Update::Session(SessionState::Connected),
         Update::Room(Arc::new(room)),

@@ -32,6 +32,8 @@ pub(super) struct Client {
     pub(super) websocket: Option<u64>,
     /// Each dial of a websocket: when, where, with which header.
     pub(super) dials: Vec<(Instant, Url, String)>,
+    /// Each question for regions.
+    pub(super) questions: Vec<(Instant, Url, String)>,
     pub(super) connected: Option<Result<Instant, ConnectError>>,
     pub(super) states: Vec<(Instant, ConnectionState)>,
     /// Numbers of reliable packets, with their senders.
@@ -83,6 +85,7 @@ impl Client {
             dialing: None,
             websocket: None,
             dials: Vec::new(),
+            questions: Vec::new(),
             connected: None,
             states: Vec::new(),
             received: Vec::new(),
@@ -179,7 +182,7 @@ impl Client {
                 return;
             }
             Happened::StreamOpened(StreamReader::Bytes(reader)) => return self.readers.push(reader),
-            Happened::TokenRefreshed => "token refreshed".to_owned(),
+            Happened::TokenRefreshed(_) => "token refreshed".to_owned(),
             Happened::ParticipantConnected(who) => format!("connected {}", who.identity),
             Happened::ParticipantDisconnected(who, _) => format!("disconnected {}", who.identity),
             Happened::TrackSubscribed(who, _) => format!("subscribed to {}", who.identity),

@@ -10,6 +10,7 @@ mod media_stream;
 mod outage;
 mod path;
 mod publishing;
+mod regions;
 mod restart;
 mod streams;
 mod tcp;

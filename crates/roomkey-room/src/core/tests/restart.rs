@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use livekit_protocol as proto;
+use proto::leave_request::Action;
+use proto::signal_response::Message;
+
 use super::world::{MODES, World};
-use crate::connection_state::ConnectionState::{Connected, Restarting, Resuming};
+use crate::connection_state::ConnectionState::{Connected, Disconnected, Restarting, Resuming};
+use crate::connection_state::DisconnectReason;
 
 #[test]
 fn a_server_that_comes_again_is_joined_anew_with_tracks_and_participants() {
@@ -32,6 +37,47 @@ fn a_server_that_comes_again_is_joined_anew_with_tracks_and_participants() {
             world.assert_ordered(0, 1);
             let last = world.clients[1].numbers_from("alice").last().copied();
             assert_eq!(last, Some(world.clients[0].sent() - 1));
+        }
+    }
+}
+
+/// A client that is told to join anew each time that it is back, until it has given up; when it was back.
+fn sent_away(world: &mut World, limit: Duration) -> Vec<Duration> {
+    let (start, mut back) = (world.now, Vec::new());
+    let end = world.now + limit;
+    while !world.clients[0].core.is_over() && world.now < end {
+        let leave = proto::LeaveRequest { action: Action::Reconnect.into(), ..Default::default() };
+        world.inject(0, Message::Leave(leave));
+        world.run(Duration::from_millis(20));
+        world.run_until(Duration::from_secs(30), |world| {
+            world.clients[0].is_connected() || world.clients[0].core.is_over()
+        });
+        back.push(world.now - start);
+    }
+    back
+}
+
+#[test]
+fn a_server_that_sends_away_after_each_join_is_left_alone_longer_and_longer_and_then_for_good() {
+    for mode in MODES {
+        let mut world = World::with_clients(mode, 4, ["alice", "bob"]);
+        let back = sent_away(&mut world, Duration::from_secs(600));
+        let over = Disconnected(DisconnectReason::SignalClose);
+        assert_eq!(world.clients[0].states().last(), Some(&over));
+        assert_eq!(back.len(), 21, "twenty times back, and then the end");
+        assert!(back[1] - back[0] < Duration::from_secs(2), "{back:?}");
+        assert!(back[19] - back[18] > Duration::from_secs(3), "{back:?}");
+    }
+}
+
+#[test]
+fn a_stay_that_holds_makes_up_for_those_that_did_not() {
+    for mode in MODES {
+        let mut world = World::with_clients(mode, 5, ["alice", "bob"]);
+        for _ in 0..3 {
+            sent_away(&mut world, Duration::from_secs(20));
+            assert!(world.clients[0].is_connected() && !world.clients[0].core.is_over());
+            world.run(Duration::from_secs(11));
         }
     }
 }

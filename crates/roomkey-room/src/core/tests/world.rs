@@ -44,6 +44,11 @@ pub(super) struct World {
     pub(super) refuses: Option<u16>,
     /// Announced tracks don't reach the server.
     pub(super) refuses_tracks: bool,
+    /// Hosts at which nothing listens, of which there is but the one server's machine.
+    pub(super) dead_hosts: Vec<&'static str>,
+    /// What is told of regions, if it is.
+    pub(super) regions: Option<&'static str>,
+    pub(super) server_url: &'static str,
     /// What is said on each new websocket, in place of what the server says.
     pub(super) script: Option<Vec<Vec<u8>>>,
     /// Where the server takes media on TCP, which it tells as livekit-server does: by trickle.
@@ -91,6 +96,9 @@ impl World {
             clients: Vec::new(),
             refuses: None,
             refuses_tracks: false,
+            dead_hosts: Vec::new(),
+            regions: None,
+            server_url: URL,
             script: None,
             tcp_address: None,
             turn: None,
@@ -174,7 +182,7 @@ impl World {
 
     pub(super) fn join_with(&mut self, identity: &str, token: &str) -> usize {
         let token = ParticipantToken::new(token);
-        let url = ServerUrl::parse(URL).unwrap();
+        let url = ServerUrl::parse(self.server_url).unwrap();
         let unix_time = UNIX_TIME + (self.now - self.start);
         let core = Core::new(self.settings(), url, token, self.rng.u64(..), self.now, unix_time);
         let number = u8::try_from(self.clients.len() + 1).unwrap();
@@ -437,6 +445,9 @@ impl World {
         match (segment, tcp.at_server) {
             (Segment::Request { url, authorization }, _) => {
                 let (path, query, header) = (url.path(), url.query(), Some(authorization.as_str()));
+                if self.dead_hosts.iter().any(|host| url.host_str() == Some(host)) {
+                    return self.send_segment(connection, false, Segment::Refused);
+                }
                 let status = if let Some(status) = self.refuses {
                     status
                 } else if let Some(script) = self.script.clone().filter(|_| !tcp.is_validate) {
@@ -813,6 +824,16 @@ impl World {
             }
             Effect::Dial { dial, url, authorization } => self.dial(client, dial, false, url, authorization.1),
             Effect::Validate { dial, url, authorization } => self.dial(client, dial, true, url, authorization.1),
+            Effect::FetchRegions { fetch, url, authorization } => {
+                let asked = &mut self.clients[client];
+                asked.questions.push((now, url, authorization.1));
+                // Without a network there is no answer.
+                if !asked.path.is_down {
+                    let answer = self.regions.map(|body| (body.as_bytes().to_vec(), Some(Duration::from_secs(60))));
+                    asked.core.handle_regions(fetch, answer, now);
+                }
+            }
+            Effect::KeepRegions(_) => {}
             Effect::Send(bytes) => {
                 if let Ok(proto::SignalRequest { message: Some(proto::signal_request::Message::Trickle(trickle)) }) =
                     proto::SignalRequest::decode(&bytes[..])

@@ -284,6 +284,57 @@ fn a_stream_of_which_nothing_comes_times_out() {
 }
 
 #[test]
+fn after_a_join_anew_a_stream_goes_on_with_its_next_chunk_and_fails_if_its_end_may_lack_one() {
+    let mut streams = Streams::new();
+    for id in ["goes on", "has a gap", "ends", "has a length", "is short", "is silent"] {
+        streams.open_text(id, id.contains("length").then_some(2).or_else(|| id.contains("short").then_some(3)));
+        streams.agent_sends(chunk(id, 0, "ab"));
+    }
+    streams.events();
+    streams.core.joined_anew(streams.now);
+    let mut outcome = |sent: Value| {
+        streams.agent_sends(sent);
+        let events = streams.events();
+        matches!(events.last(), Some(IncomingEvent::Closed { .. })).then(|| outcome_of(&events))
+    };
+    outcome(chunk("goes on", 1, "c"));
+    assert_eq!(outcome(trailer("goes on", "", &[])), Some(Ok(())));
+    let missed = StreamError::MissedChunk { expected: 1, received: 2 };
+    assert_eq!(outcome(chunk("has a gap", 2, "d")), Some(Err(missed)));
+    assert_eq!(outcome(trailer("ends", "", &[])), Some(Err(StreamError::Interrupted)));
+    assert_eq!(outcome(trailer("has a length", "", &[])), Some(Ok(())));
+    let incomplete = StreamError::Incomplete { received: 2, total_length: Some(3) };
+    assert_eq!(outcome(trailer("is short", "", &[])), Some(Err(incomplete)));
+    // Its end may have come and gone.
+    streams.now += INTERRUPTED_TIMEOUT - Duration::from_millis(1);
+    streams.core.handle_timeout(streams.now);
+    assert_eq!(streams.core.open_streams(), 1);
+    streams.now += Duration::from_millis(1);
+    streams.core.handle_timeout(streams.now);
+    assert_eq!(outcome_of(&streams.events()), Err(StreamError::Interrupted));
+    assert_eq!(streams.core.poll_timeout(), None);
+}
+
+#[test]
+fn a_sender_that_came_again_goes_on_with_its_streams_soon_or_has_lost_them() {
+    let mut streams = Streams::new();
+    streams.open_text("goes on", None);
+    streams.open_text("is forgotten", None);
+    streams.events();
+    streams.core.sender_came_again(&"PA_agent".into(), &"PA_again".into(), streams.now);
+    streams.packet(&origin("agent", "PA_again"), chunk("goes on", 0, "a"));
+    // What was on its way from the stay before says nothing of this one.
+    streams.agent_sends(chunk("is forgotten", 0, "a"));
+    streams.events();
+    streams.now += CONTINUATION_TIMEOUT;
+    assert!(streams.core.poll_timeout().is_some_and(|at| at <= streams.now));
+    streams.core.handle_timeout(streams.now);
+    let events = streams.events();
+    assert_eq!((outcome_of(&events), events.len()), (Err(StreamError::SenderLeft), 1));
+    assert_eq!(streams.core.open_streams(), 1);
+}
+
+#[test]
 fn an_ignored_stream_has_no_more_events() {
     let mut streams = Streams::new();
     streams.open_text("s", None);
