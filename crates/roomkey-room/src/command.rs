@@ -11,11 +11,15 @@ use crate::rpc::error::RpcError;
 use crate::rpc::request::RpcRequest;
 use crate::rpc_method::RpcMethod;
 
+/// Makes a source's other end, and says what it is; none if there is one.
+pub(crate) type Attach = Box<dyn FnOnce() -> Option<(Box<dyn RtpOutlet>, TrackRequest)> + Send>;
+
 pub(crate) enum Command {
     Publish {
         id: LocalTrackId,
-        request: Box<TrackRequest>,
-        outlet: Box<dyn RtpOutlet>,
+        /// Where its packets come from and what is asked of the server; none if its source is published already, which is
+        /// known once earlier commands have been obeyed.
+        attach: Attach,
         reply: oneshot::Sender<Result<TrackSid, PublishError>>,
     },
     Unpublish {

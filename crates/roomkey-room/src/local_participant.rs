@@ -130,12 +130,14 @@ impl LocalParticipant {
 
     /// Changes this client's metadata.
     ///
-    /// Returns when the change has come back from the server. Dropping the future does not undo it.
+    /// Returns when the change has come back from the server, at once where nothing changes. Dropping the future does not undo
+    /// it.
     ///
     /// # Errors
     ///
     /// [`RoomError::NotAllowed`] unless the token has `canUpdateOwnMetadata`, [`RoomError::Timeout`] after 5 s,
-    /// [`RoomError::Refused`], [`RoomError::Disconnected`].
+    /// [`RoomError::Refused`], [`RoomError::Disconnected`]; [`RoomError::Invalid`] for an empty text in the place of another
+    /// one: livekit-server takes none away.
     pub async fn set_metadata(&self, metadata: impl Into<String>) -> Result<(), RoomError> {
         self.change(OwnChange { metadata: Some(metadata.into()), ..OwnChange::default() }).await
     }

@@ -125,24 +125,31 @@ impl LocalParticipant {
         options: TrackPublishOptions,
     ) -> Result<LocalTrackPublication, PublishError> {
         let TrackPublishOptions { source, stream, is_muted, has_red, has_preconnect_buffer } = options;
-        let (outlet, mut request): (Box<dyn RtpOutlet>, TrackRequest) = match &track.media {
-            Media::Audio(audio) => {
-                let outlet = audio.attach(fastrand::u32(..)).ok_or(PublishError::AlreadyPublished)?;
-                (Box::new(AudioOut::new(outlet, has_red)), audio_request(audio))
-            }
-            Media::Video(video) => {
-                let outlet = video.outlet().ok_or(PublishError::AlreadyPublished)?;
-                let request = video_request(&outlet);
-                (Box::new(VideoOut { outlet, ready: VecDeque::new(), is_muted: false, is_sending: false }), request)
-            }
+        let kind = match &track.media {
+            Media::Audio(_) => TrackKind::Audio,
+            Media::Video(_) => TrackKind::Video,
         };
-        request.name = track.name;
-        request.source = source.unwrap_or(request.source);
-        (request.stream, request.is_muted, request.has_red) = (stream, is_muted, has_red);
-        request.has_preconnect_buffer = has_preconnect_buffer;
-        let (id, kind) = (self.shared.next_number(), request.kind);
+        let attach = Box::new(move || {
+            let (outlet, mut request): (Box<dyn RtpOutlet>, TrackRequest) = match &track.media {
+                Media::Audio(audio) => {
+                    let outlet = audio.attach(fastrand::u32(..))?;
+                    (Box::new(AudioOut::new(outlet, has_red)), audio_request(audio))
+                }
+                Media::Video(video) => {
+                    let outlet = video.outlet()?;
+                    let request = video_request(&outlet);
+                    (Box::new(VideoOut { outlet, ready: VecDeque::new(), is_muted: false, is_sending: false }), request)
+                }
+            };
+            request.name = track.name;
+            request.source = source.unwrap_or(request.source);
+            (request.stream, request.is_muted, request.has_red) = (stream, is_muted, has_red);
+            request.has_preconnect_buffer = has_preconnect_buffer;
+            Some((outlet, request))
+        });
+        let id = self.shared.next_number();
         let (reply, answer) = oneshot::channel();
-        let publish = Command::Publish { id, request: Box::new(request), outlet, reply };
+        let publish = Command::Publish { id, attach, reply };
         self.shared.command(publish).map_err(|_| PublishError::Disconnected)?;
         // Dropped before the answer, it is taken back; the task does so for one that is dropped at the same moment.
         let publication = LocalTrackPublication {
@@ -265,7 +272,7 @@ impl LocalTrackPublication {
         let _ = self.inner.shared.command(Command::SetMuted { id: self.inner.id, muted });
     }
 
-    /// Ends the publication.
+    /// Ends the publication. The source can be published again at once.
     pub fn unpublish(&self) {
         let _ = self.inner.shared.command(Command::Unpublish { id: self.inner.id });
     }

@@ -23,7 +23,7 @@ use crate::command::{Command, ReliableData};
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::core::{Core, DialId, Effect, Errand, FetchId, Happened, InvocationId, LocalTrackId, SocketId};
 use crate::data_stream::reader::StreamReader;
-use crate::error::ConnectError;
+use crate::error::{ConnectError, PublishError};
 use crate::event::{Broadcast, RoomEvent, TranscriptionSegment};
 use crate::local_sids::LocalSids;
 use crate::media::{RtpOutlet, Sinks};
@@ -245,7 +245,12 @@ impl Task {
 
     fn obey(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Publish { id, request, mut outlet, reply } => {
+            Command::Publish { id, attach, reply } => {
+                let Some((mut outlet, request)) = attach() else {
+                    // Whoever gave the wait up does not want the track anyway.
+                    let _ = reply.send(Err(PublishError::AlreadyPublished));
+                    return;
+                };
                 outlet.set_waker(self.sinks.waker());
                 outlet.set_muted(request.is_muted);
                 self.io.outlets.push((id, outlet));
@@ -259,7 +264,7 @@ impl Task {
                         let _ = commands.send(Command::Unpublish { id });
                     }
                 });
-                self.core.publish(id, *request, reply, now);
+                self.core.publish(id, request, reply, now);
             }
             Command::Unpublish { id } => {
                 self.core.unpublish(id, now);

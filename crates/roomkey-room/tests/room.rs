@@ -432,3 +432,28 @@ async fn what_a_closed_room_published_can_be_published_in_the_next_one_at_once()
         timeout(PATIENCE, participants.wait_for(is_gone)).await.unwrap().unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_source_can_be_published_again_at_once_after_its_end() {
+    for single in [true, false] {
+        let server = server().await;
+        let builder = Room::builder().single_peer_connection(single);
+        let (alice, _at_alice) = join_with(&server, "alice", &builder).await;
+        let (bob, mut at_bob) = join_with(&server, "bob", &builder).await;
+        active(&bob, "alice").await;
+        let source = AudioSource::new(AudioSourceOptions::new());
+        for _ in 0..3 {
+            let track = LocalTrack::audio("microphone", &source);
+            let local = alice.local_participant();
+            let publishing = local.publish_track(track, TrackPublishOptions::new());
+            let publication = timeout(PATIENCE, publishing).await.unwrap().unwrap();
+            let sid = publication.sid();
+            event(&mut at_bob, |event| match event {
+                RoomEvent::TrackSubscribed { track, .. } if *track.sid() == sid => Some(()),
+                _ => None,
+            })
+            .await;
+            publication.unpublish();
+        }
+    }
+}

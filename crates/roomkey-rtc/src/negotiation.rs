@@ -399,7 +399,8 @@ impl PeerConnection {
         }
     }
 
-    /// Puts new tracks into sections of ours whose tracks have ended.
+    /// Puts new tracks into sections of ours whose tracks have ended, as the other side knows. Where it does not know yet, str0m
+    /// would see nothing that an offer has to say.
     fn reuse_sections(&mut self) {
         for id in self.senders.unplaced() {
             let sender = self.senders.get_mut(id).expect("it was just listed");
@@ -408,6 +409,7 @@ impl PeerConnection {
                 section.purpose == Some(Purpose::Send)
                     && section.content == Content::Media(kind)
                     && section.sender.is_none()
+                    && !section.direction.sends()
                     && !section.rejected
                     && !section.simulcast
                     && !simulcast

@@ -217,6 +217,7 @@ impl Room {
         participant.away_since = None;
         // What it was asked for may have gone down with the websocket.
         participant.required = Required::default();
+        participant.speakers.clear();
         let reconnect = proto::ReconnectResponse {
             server_info: Some(server_info()),
             last_message_seq: participant.last_sequence,

@@ -363,6 +363,7 @@ impl Core {
                 {
                     self.link.signal.set_reconnected();
                     self.recovered(now);
+                    self.say_again(now);
                 }
             }
             Phase::Connecting(_) | Phase::Connected | Phase::Recovering(_) | Phase::Leaving | Phase::Over => {}
@@ -371,6 +372,7 @@ impl Core {
 
     fn recovered(&mut self, now: Instant) {
         self.phase = Phase::Connected;
+        self.members.end_roll_call(&mut self.told);
         self.relapses.back(now);
         self.regions.connected();
         self.publishing.postpone(now);

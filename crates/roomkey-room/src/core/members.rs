@@ -1,6 +1,6 @@
 //! Who is in the room and what they publish, as the server's messages say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use livekit_protocol as proto;
@@ -30,6 +30,10 @@ pub(crate) struct Members {
     media: Vec<Media>,
     /// Tracks that the application does not want, or wants though the room's default is not to.
     pub(crate) wishes: Vec<(TrackSid, bool)>,
+    /// What was said of sizes and the like.
+    pub(crate) track_settings: Vec<(TrackSid, proto::UpdateTrackSettings)>,
+    /// The sids that were named since a resume began.
+    roll: Option<HashSet<String>>,
     auto_subscribe: bool,
     /// Of what is known of each: an update that was overtaken by a newer one says less.
     versions: HashMap<ParticipantIdentity, (String, u32)>,
@@ -68,7 +72,45 @@ impl Members {
         }
         self.participants.local = Some(Arc::new(local));
         self.has_changed = true;
+        self.roll = None;
+        self.silence(out);
         self.only(others, out);
+    }
+
+    /// The server has taken the stay up again, and is about to name everybody who is here. Who left in between it does not
+    /// say (livekit-server, `pkg/rtc/room.go`, `ResumeParticipant`), nor who no longer speaks.
+    pub(crate) fn resumed(&mut self, out: &mut Vec<Happened>) {
+        self.roll = Some(HashSet::new());
+        self.silence(out);
+    }
+
+    /// Everybody has been named: who was not has left.
+    pub(crate) fn end_roll_call(&mut self, out: &mut Vec<Happened>) {
+        let Some(roll) = self.roll.take() else { return };
+        // A list of all has this client in it.
+        if !self.participants.local.as_ref().is_some_and(|local| roll.contains(local.sid.as_str())) {
+            return;
+        }
+        let left: Vec<_> = (self.participants.remote.iter())
+            .filter(|(_, known)| !roll.contains(known.sid.as_str()))
+            .map(|(identity, _)| identity.clone())
+            .collect();
+        for identity in left {
+            self.leave(&identity, DisconnectReason::Unknown, out);
+        }
+    }
+
+    /// Nobody is known to speak.
+    fn silence(&mut self, out: &mut Vec<Happened>) {
+        let all = self.participants.local.iter().chain(self.participants.remote.values());
+        let speaking: Vec<_> = all.filter(|known| known.is_speaking).map(|known| known.identity.clone()).collect();
+        if speaking.is_empty() {
+            return;
+        }
+        for identity in speaking {
+            self.edit(&identity, |participant| (participant.is_speaking, participant.audio_level) = (false, 0.0));
+        }
+        out.push(Happened::ActiveSpeakersChanged(Vec::new()));
     }
 
     /// Takes a list of all the others: who is not in it has left.
@@ -88,6 +130,13 @@ impl Members {
         for info in infos {
             let is_local =
                 self.participants.local.as_ref().is_some_and(|local| local.identity == info.identity.as_str());
+            if let Some(roll) = &mut self.roll {
+                if info.state() == proto::participant_info::State::Disconnected {
+                    roll.remove(&info.sid);
+                } else {
+                    roll.insert(info.sid.clone());
+                }
+            }
             if self.is_overtaken(info) {
                 continue;
             }
@@ -338,6 +387,7 @@ impl Members {
             return;
         };
         self.wishes.retain(|(wished, _)| *wished != publication.sid);
+        self.track_settings.retain(|(track, _)| *track != publication.sid);
         out.push(Happened::TrackUnpublished(participant, last));
     }
 
@@ -453,6 +503,20 @@ impl Members {
             self.wishes.push((sid.clone(), wanted));
         }
         self.edit_track(sid, |publication| publication.is_desired = wanted);
+    }
+
+    /// Keeps what was said of a track, for a stay that comes after this one.
+    pub(crate) fn set_track_settings(&mut self, sid: &TrackSid, settings: proto::UpdateTrackSettings) {
+        self.track_settings.retain(|(track, _)| track != sid);
+        if self.track(sid).is_some() {
+            self.track_settings.push((sid.clone(), settings));
+        }
+    }
+
+    /// The tracks that are not to be sent for now.
+    pub(crate) fn disabled_tracks(&self) -> Vec<String> {
+        let disabled = self.track_settings.iter().filter(|(_, settings)| settings.disabled);
+        disabled.map(|(track, _)| track.clone().into()).collect()
     }
 
     pub(crate) fn allow(&mut self, sid: &TrackSid, allowed: bool, out: &mut Vec<Happened>) {

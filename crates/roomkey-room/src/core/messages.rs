@@ -177,9 +177,7 @@ impl Core {
         if !self.is_joining_anew() {
             self.ask(Request::AddTrack(add));
         }
-        if matches!(self.phase, Phase::Connected) && self.link.join.is_some_and(|join| join.is_fast_publish) {
-            self.place(id, now);
-        }
+        self.place_at_once(id, now);
         self.settle(now);
     }
 
@@ -208,8 +206,43 @@ impl Core {
 
     /// After a full reconnect.
     pub(super) fn republish(&mut self, now: Instant) {
+        // Before the tracks: nobody gets them who is not to.
+        self.say_permission();
         for add in self.publishing.restart(now) {
             self.ask(Request::AddTrack(add));
+        }
+    }
+
+    /// After a resume: says again what may have gone down with the websocket.
+    pub(super) fn say_again(&mut self, now: Instant) {
+        for (id, add, sender) in self.publishing.ask_again() {
+            if let (Some(sender), Some(transport)) = (sender, &mut self.link.publisher) {
+                transport.rtc.detach_sender(sender);
+            }
+            self.ask(Request::AddTrack(add));
+            self.place_at_once(id, now);
+        }
+        let muted = self.publishing.tracks.iter().filter_map(|track| {
+            let sid = track.sid.clone()?;
+            Some(proto::MuteTrackRequest { sid: sid.into(), muted: track.request.is_muted })
+        });
+        for mute in muted.collect::<Vec<_>>() {
+            self.ask(Request::Mute(mute));
+        }
+        self.say_permission();
+        self.send_track_settings();
+    }
+
+    fn say_permission(&mut self) {
+        if let Some(permission) = self.subscription_permission.clone() {
+            self.ask(Request::SubscriptionPermission(permission));
+        }
+    }
+
+    fn send_track_settings(&mut self) {
+        let settings: Vec<_> = self.members.track_settings.iter().map(|(_, settings)| settings.clone()).collect();
+        for settings in settings {
+            self.ask(Request::TrackSetting(settings));
         }
     }
 
@@ -219,6 +252,13 @@ impl Core {
         self.place(id, now);
         // Where it had its place before, the answer may have come already.
         self.tracks_negotiated();
+    }
+
+    /// Offers a track a place while the server is being asked for it, where it can do so.
+    fn place_at_once(&mut self, id: LocalTrackId, now: Instant) {
+        if matches!(self.phase, Phase::Connected) && self.link.join.is_some_and(|join| join.is_fast_publish) {
+            self.place(id, now);
+        }
     }
 
     /// Offers a track a place in the connection, if it has none.
@@ -357,7 +397,7 @@ impl Core {
     /// Says which size of a track is wanted, and whether it is wanted now.
     pub(crate) fn set_track_settings(&mut self, sid: &TrackSid, settings: TrackSettings, now: Instant) {
         let (width, height) = settings.dimensions.unwrap_or_default();
-        self.ask(Request::TrackSetting(proto::UpdateTrackSettings {
+        let settings = proto::UpdateTrackSettings {
             track_sids: vec![sid.clone().into()],
             disabled: settings.is_disabled,
             quality: settings.quality.unwrap_or(proto::VideoQuality::High).into(),
@@ -365,7 +405,9 @@ impl Core {
             height,
             fps: settings.frames_per_second.unwrap_or_default(),
             ..Default::default()
-        }));
+        };
+        self.members.set_track_settings(sid, settings.clone());
+        self.ask(Request::TrackSetting(settings));
         self.settle(now);
     }
 
@@ -377,6 +419,7 @@ impl Core {
 
     /// After a full reconnect.
     pub(super) fn send_wishes(&mut self) {
+        self.send_track_settings();
         let wishes = self.wishes();
         if !wishes.track_sids.is_empty() {
             self.ask(Request::Subscription(wishes));
@@ -385,6 +428,7 @@ impl Core {
 
     /// Who may subscribe to this client's tracks.
     pub(crate) fn set_subscription_permission(&mut self, permission: proto::SubscriptionPermission, now: Instant) {
+        self.subscription_permission = Some(permission.clone());
         self.ask(Request::SubscriptionPermission(permission));
         self.settle(now);
     }
@@ -396,6 +440,15 @@ impl Core {
         };
         if !local.permission.can_update_metadata {
             return reply(Err(RoomError::NotAllowed));
+        }
+        // livekit-server says nothing where nothing changes.
+        if self.requests.is_empty() && change.is_done(local) {
+            return reply(Ok(()));
+        }
+        if change.clears_text() {
+            return reply(Err(RoomError::Invalid(
+                "livekit-server leaves a name and metadata as they are for empty ones",
+            )));
         }
         // The message says all three, and what is empty is left as it is.
         let message = proto::UpdateParticipantMetadata {

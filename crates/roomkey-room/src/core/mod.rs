@@ -132,6 +132,8 @@ pub(crate) struct Core {
     last_sockets: SocketId,
     members: Members,
     publishing: Publishing,
+    /// Who may subscribe to our tracks, if that was said.
+    subscription_permission: Option<proto::SubscriptionPermission>,
     packets: Packets,
     calls: Calls,
     requests: Requests,
@@ -169,6 +171,7 @@ impl Core {
             last_dial: 0,
             last_sockets: 0,
             publishing: Publishing::default(),
+            subscription_permission: None,
             requests: Requests::default(),
             room: proto::Room::default(),
             server_version: String::new(),
@@ -197,12 +200,21 @@ impl Core {
             phase,
             self.link.timeout(),
             self.regions.timeout(),
-            self.publishing.timeout(),
+            self.publishing_timeout(),
             self.requests.timeout(),
             self.packets.timeout(),
             self.calls.rpc.poll_timeout(),
         ];
         transports.chain(others.into_iter().flatten()).min()
+    }
+
+    /// A reconnect takes its time; tracks wait for it.
+    fn publishing_timeout(&self) -> Option<Instant> {
+        self.publishing.timeout().filter(|_| !self.is_recovering())
+    }
+
+    fn is_recovering(&self) -> bool {
+        matches!(self.phase, Phase::Recovering(_))
     }
 
     /// Time has passed.
@@ -217,7 +229,7 @@ impl Core {
         }
         self.handle_dial_timeout(now);
         self.handle_recovery_timeout(now);
-        while let Some(id) = self.publishing.overdue(now) {
+        while let Some(id) = self.publishing.overdue(now).filter(|_| !self.is_recovering()) {
             self.publish_failed(id, crate::error::PublishError::Timeout, now);
         }
         self.requests.handle_timeout(now);

@@ -64,6 +64,10 @@ pub(crate) struct LocalTrack {
     pub(crate) sender: Option<SenderId>,
     stage: Stage,
     pub(crate) reply: Option<Reply<Result<TrackSid, PublishError>>>,
+    /// How often it was asked for under a new name.
+    renamed: u32,
+    /// The websocket broke on which it was asked for, and with it perhaps the question or the answer.
+    is_lost: bool,
 }
 
 impl std::fmt::Debug for LocalTrack {
@@ -104,6 +108,8 @@ impl Publishing {
             sender: None,
             stage,
             reply: Some(reply),
+            renamed: 0,
+            is_lost: false,
         });
         add
     }
@@ -165,11 +171,30 @@ impl Publishing {
                 // What was said before the first publication has been sent.
                 track.request.has_preconnect_buffer = false;
             }
-            (track.sender, track.info) = (None, None);
+            (track.sender, track.info, track.is_lost) = (None, None, false);
             track.stage = Stage::Requested(now + PUBLISH_TIMEOUT);
             track.request.to_add_track(&track.cid)
         };
         self.tracks.iter_mut().map(request).collect()
+    }
+
+    /// The websocket is gone: what was asked for on it may not have come through.
+    pub(crate) fn lose(&mut self) {
+        for track in &mut self.tracks {
+            track.is_lost = matches!(track.stage, Stage::Requested(_));
+        }
+    }
+
+    /// The stay goes on: what was lost is asked for again, under another name, since livekit-server does not answer twice to
+    /// one. With the places that they had in the connection.
+    pub(crate) fn ask_again(&mut self) -> Vec<(LocalTrackId, proto::AddTrackRequest, Option<SenderId>)> {
+        let again = |track: &mut LocalTrack| {
+            track.is_lost = false;
+            track.renamed += 1;
+            track.cid = format!("TR_local_{}_{}", track.id, track.renamed);
+            (track.id, track.request.to_add_track(&track.cid), track.sender.take())
+        };
+        self.tracks.iter_mut().filter(|track| track.is_lost).map(again).collect()
     }
 
     /// A resume has taken its time: what was asked for before it gets the whole of its own again.

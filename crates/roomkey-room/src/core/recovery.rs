@@ -160,6 +160,7 @@ impl Core {
                 if relapses >= self.settings.max_reconnect_attempts {
                     return self.over(DisconnectReason::SignalClose);
                 }
+                self.publishing.lose();
                 (0, backoff::wait(relapses, &mut self.rng))
             }
             Phase::Recovering(recovery) if recovery.kind == Kind::Resume && kind == Kind::Restart => {
@@ -276,6 +277,7 @@ impl Core {
     /// The server has taken the session up.
     pub(super) fn handle_resumed(&mut self, now: Instant) {
         self.link.is_resumed = true;
+        self.members.resumed(&mut self.told);
         if let Phase::Recovering(recovery) = &mut self.phase {
             recovery.next = Next::GiveUp(now + RESUME_TIMEOUT);
         }
@@ -331,6 +333,7 @@ impl Core {
             publish_tracks: self.publishing.responses(),
             data_channels,
             datachannel_receive_states: self.packets.receive_states(),
+            track_sids_disabled: self.members.disabled_tracks(),
             ..Default::default()
         }
     }

@@ -42,6 +42,11 @@ impl Requests {
         self.last
     }
 
+    /// Whether nothing is awaited.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// The server's answer. One that says yes comes before the change, which is waited for.
     pub(crate) fn answered(&mut self, response: &proto::RequestResponse) {
         let Some(error) = refusal(response) else { return };
@@ -106,7 +111,12 @@ pub(crate) fn refusal(response: &proto::RequestResponse) -> Option<RoomError> {
 }
 
 impl OwnChange {
-    fn is_done(&self, own: &Participant) -> bool {
+    /// Whether it takes a text away.
+    pub(crate) fn clears_text(&self) -> bool {
+        [&self.metadata, &self.name].into_iter().flatten().any(String::is_empty)
+    }
+
+    pub(crate) fn is_done(&self, own: &Participant) -> bool {
         self.metadata.as_ref().is_none_or(|metadata| *metadata == own.metadata)
             && self.name.as_ref().is_none_or(|name| *name == own.name)
             && self.attributes.iter().all(|(key, value)| own.attribute(key).unwrap_or_default() == value)

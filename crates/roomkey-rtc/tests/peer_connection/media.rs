@@ -174,6 +174,21 @@ fn a_packet_that_has_nowhere_to_go_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_track_that_takes_the_place_of_one_in_the_same_offer_is_offered() {
+    let mut pair = Pair::with_channels(8, Link::fast());
+    let first = pair.connection(CLIENT).add_sender(MediaKind::Audio, msid("one"), &[]);
+    pair.negotiate(CLIENT);
+    send_audio(&mut pair, CLIENT, first, 0..10);
+    pair.connection(CLIENT).detach_sender(first);
+    let second = pair.connection(CLIENT).add_sender(MediaKind::Audio, msid("two"), &[]);
+    let (offer, _) = pair.negotiate(CLIENT);
+    assert!(offer.contains(" two\r\n") && !offer.contains(" one\r\n"), "{offer}");
+    send_audio(&mut pair, CLIENT, second, 100..110);
+    let numbers = received(&pair, SERVER).iter().map(|(_, _, packet)| number(packet)).collect::<Vec<_>>();
+    assert!(numbers.iter().copied().eq((0..10).chain(100..110)), "{numbers:?}");
+}
+
+#[test]
 fn a_section_whose_track_ended_is_used_again_by_who_offers() {
     let mut pair = Pair::with_channels(7, Link::fast());
     let first = pair.connection(SERVER).add_sender(MediaKind::Audio, msid("one"), &[]);

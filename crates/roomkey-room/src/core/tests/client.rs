@@ -33,6 +33,8 @@ pub(super) struct Client {
     /// Each dial of a websocket: when, where, with which header.
     pub(super) dials: Vec<(Instant, Url, String)>,
     /// Each question for regions.
+    /// What it has said to the server, but trickle.
+    pub(super) asked: Vec<proto::signal_request::Message>,
     pub(super) questions: Vec<(Instant, Url, String)>,
     pub(super) connected: Option<Result<Instant, ConnectError>>,
     pub(super) states: Vec<(Instant, ConnectionState)>,
@@ -86,6 +88,7 @@ impl Client {
             websocket: None,
             dials: Vec::new(),
             questions: Vec::new(),
+            asked: Vec::new(),
             connected: None,
             states: Vec::new(),
             received: Vec::new(),

@@ -12,6 +12,7 @@ mod path;
 mod publishing;
 mod regions;
 mod restart;
+mod returning;
 mod streams;
 mod tcp;
 mod turn_server;

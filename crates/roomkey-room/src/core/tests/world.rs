@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use fastrand::Rng;
 use livekit_protocol as proto;
 use prost::Message as _;
+use proto::signal_request::Message as Request;
 use roomkey_dev_server::Config;
 use roomkey_dev_server::simulation::{Output, SimulatedServer};
 use roomkey_rtc::{Candidate, TcpType};
@@ -835,10 +836,10 @@ impl World {
             }
             Effect::KeepRegions(_) => {}
             Effect::Send(bytes) => {
-                if let Ok(proto::SignalRequest { message: Some(proto::signal_request::Message::Trickle(trickle)) }) =
-                    proto::SignalRequest::decode(&bytes[..])
-                {
-                    self.trickled.push((client, trickle.candidate_init));
+                match proto::SignalRequest::decode(&bytes[..]).unwrap().message {
+                    Some(Request::Trickle(trickle)) => self.trickled.push((client, trickle.candidate_init)),
+                    Some(request) => self.clients[client].asked.push(request),
+                    None => {}
                 }
                 if let Some(connection) = self.clients[client].websocket {
                     self.send_segment(connection, true, Segment::Message(bytes));
