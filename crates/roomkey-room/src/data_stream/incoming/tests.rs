@@ -377,8 +377,14 @@ fn no_packets_make_it_panic_or_grow() {
                 _ => {
                     streams.now += Duration::from_secs(rng.u64(..400));
                     streams.core.handle_timeout(streams.now);
-                    if rng.u8(..8) == 0 {
-                        streams.core.participant_left(&from.identity, &from.sid);
+                    match rng.u8(..8) {
+                        0 => streams.core.participant_left(&from.identity, &from.sid),
+                        1 => streams.core.joined_anew(streams.now),
+                        2 => {
+                            let again = rng.choice(["", "PA_again"]).expect("there are some");
+                            streams.core.sender_came_again(&from.sid, &again.into(), streams.now);
+                        }
+                        _ => {}
                     }
                     continue;
                 }
