@@ -322,6 +322,9 @@ fn a_sender_that_came_again_goes_on_with_its_streams_soon_or_has_lost_them() {
     streams.open_text("is forgotten", None);
     streams.events();
     streams.core.sender_came_again(&"PA_agent".into(), &"PA_again".into(), streams.now);
+    assert_eq!(streams.core.poll_timeout(), Some(streams.now + RETURN_TIMEOUT));
+    streams.now += Duration::from_secs(2);
+    streams.core.sender_is_active(&"PA_again".into(), streams.now);
     streams.packet(&origin("agent", "PA_again"), chunk("goes on", 0, "a"));
     // What was on its way from the stay before says nothing of this one.
     streams.agent_sends(chunk("is forgotten", 0, "a"));
