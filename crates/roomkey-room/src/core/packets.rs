@@ -14,6 +14,7 @@ use crate::data_stream::incoming::{IncomingStreams, Origin};
 use crate::data_stream::limits::StreamLimits;
 use crate::data_stream::reader::OpenReaders;
 use crate::error::RoomError;
+use crate::participant::ParticipantState;
 
 /// The largest packet: what LiveKit's SDKs cap SCTP's messages at.
 pub(crate) const MAX_PACKET: usize = 64_000;
@@ -166,10 +167,17 @@ impl Core {
         for happened in &self.told {
             if let Happened::ParticipantDisconnected(participant, _) = happened {
                 match self.members.participants.remote.get(&participant.identity) {
-                    Some(again) => self.packets.streams.sender_came_again(&participant.sid, &again.sid, now),
+                    Some(again) => {
+                        self.packets.streams.sender_came_again(&participant.sid, &again.sid, now);
+                        if again.state == ParticipantState::Active {
+                            self.packets.streams.sender_is_active(&again.sid, now);
+                        }
+                    }
                     None => self.packets.streams.participant_left(&participant.identity, &participant.sid),
                 }
                 self.calls.rpc.participant_left(now, &participant.identity);
+            } else if let Happened::ParticipantActive(participant) = happened {
+                self.packets.streams.sender_is_active(&participant.sid, now);
             }
         }
     }

@@ -15,7 +15,7 @@ pub enum StreamError {
         reason: String,
     },
     /// The sender left the room in the middle of the stream; or it came again and did not go on with the stream within five
-    /// seconds, as another process under its identity.
+    /// seconds of being able to, as another process under its identity.
     SenderLeft,
     /// The connection to the room ended in the middle of the stream.
     Disconnected,

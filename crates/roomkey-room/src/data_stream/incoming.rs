@@ -79,8 +79,11 @@ struct Doubt {
     error: StreamError,
 }
 
-/// How long a sender that came again has for going on with a stream. One that goes on first sends again what did not arrive;
-/// one that is another process has forgotten it.
+/// How long a sender that came again may take until it can send.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long it has then for going on with a stream. One that goes on first sends again what did not arrive; one that is another
+/// process has forgotten it.
 const CONTINUATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the next chunk of a stream may take after this client joined anew: its end may have come in between.
@@ -122,7 +125,8 @@ impl IncomingStreams {
     }
 
     /// The sender goes on in another stay in the room, with another sid: so do its streams. What it had sent in the last stay
-    /// may still come, and comes again in part. A sender that sends nothing of a stream soon has lost it.
+    /// may still come, and comes again in part. A sender that [can send](Self::sender_is_active) and sends nothing of a stream soon
+    /// has lost it.
     pub(crate) fn sender_came_again(&mut self, former: &ParticipantSid, sid: &ParticipantSid, now: Instant) {
         const MOST_STAYS: usize = 8;
         if former.is_empty() || sid.is_empty() || former == sid {
@@ -132,13 +136,24 @@ impl IncomingStreams {
             if stream.origin.sid != *former {
                 continue;
             }
-            stream.doubt_until(now + CONTINUATION_TIMEOUT, StreamError::SenderLeft);
+            stream.doubt_until(now + RETURN_TIMEOUT, StreamError::SenderLeft);
             stream.former_sids.push(std::mem::replace(&mut stream.origin.sid, sid.clone()));
             if stream.former_sids.len() > MOST_STAYS {
                 let oldest = stream.former_sids.remove(0);
                 forget(&mut self.keys, &oldest, &stream.id);
             }
             self.keys.entry(sid.clone()).or_default().insert(stream.id.clone(), *key);
+        }
+        self.schedule_check();
+    }
+
+    /// A sender's stay has come so far that it can send.
+    pub(crate) fn sender_is_active(&mut self, sid: &ParticipantSid, now: Instant) {
+        let of_sender = self.open.values_mut().filter(|stream| stream.origin.sid == *sid);
+        for doubt in of_sender.filter_map(|stream| stream.doubt.as_mut()) {
+            if doubt.error == StreamError::SenderLeft {
+                doubt.until = doubt.until.min(now + CONTINUATION_TIMEOUT);
+            }
         }
         self.schedule_check();
     }

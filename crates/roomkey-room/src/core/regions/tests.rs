@@ -166,3 +166,22 @@ fn a_leave_clears_what_failed_and_its_nearest_region_may_be_the_current_one() {
     regions.connected();
     assert_eq!((regions.patience(), regions.current()), (None, &url("wss://other.livekit.cloud")));
 }
+
+#[test]
+fn no_mutilation_of_a_list_makes_a_host_trusted() {
+    let now = crate::clock::now();
+    for seed in 0..2_000 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut body = LIST.as_bytes().to_vec();
+        for _ in 0..rng.usize(1..8) {
+            let at = rng.usize(..body.len());
+            body[at] = *rng.choice(b"./@:?#[]\\x%0\"").expect("there are some");
+        }
+        let mut regions = cloud();
+        regions.ask(now);
+        regions.fetched(1, Some((body, None)), now);
+        for url in regions.known.iter().flat_map(|known| &known.urls) {
+            assert!(url.is_secure() && url.host().ends_with(".livekit.cloud"), "seed {seed}: {url:?}");
+        }
+    }
+}

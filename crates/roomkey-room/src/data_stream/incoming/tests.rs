@@ -322,6 +322,9 @@ fn a_sender_that_came_again_goes_on_with_its_streams_soon_or_has_lost_them() {
     streams.open_text("is forgotten", None);
     streams.events();
     streams.core.sender_came_again(&"PA_agent".into(), &"PA_again".into(), streams.now);
+    assert_eq!(streams.core.poll_timeout(), Some(streams.now + RETURN_TIMEOUT));
+    streams.now += Duration::from_secs(2);
+    streams.core.sender_is_active(&"PA_again".into(), streams.now);
     streams.packet(&origin("agent", "PA_again"), chunk("goes on", 0, "a"));
     // What was on its way from the stay before says nothing of this one.
     streams.agent_sends(chunk("is forgotten", 0, "a"));
@@ -377,8 +380,14 @@ fn no_packets_make_it_panic_or_grow() {
                 _ => {
                     streams.now += Duration::from_secs(rng.u64(..400));
                     streams.core.handle_timeout(streams.now);
-                    if rng.u8(..8) == 0 {
-                        streams.core.participant_left(&from.identity, &from.sid);
+                    match rng.u8(..8) {
+                        0 => streams.core.participant_left(&from.identity, &from.sid),
+                        1 => streams.core.joined_anew(streams.now),
+                        2 => {
+                            let again = rng.choice(["", "PA_again"]).expect("there are some");
+                            streams.core.sender_came_again(&from.sid, &again.into(), streams.now);
+                        }
+                        _ => {}
                     }
                     continue;
                 }
