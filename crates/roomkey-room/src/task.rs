@@ -178,10 +178,11 @@ impl Task {
             (id, length, source, destination) = poll_fn(|cx| poll_sockets(sockets, buffer, cx)) => {
                 Input::Datagram(id, length, source, destination)
             }
-            input = poll_fn(|cx| streams.poll(cx)) => Input::Stream(input),
             () = self.sinks.woken() => Input::Woken,
             (id, answer) = self.methods.next_answer() => Input::Answer(id, answer),
             () = until(deadline) => Input::Timeout,
+            // Behind what has its time: a connection that always has more to read does not stop the clock.
+            input = poll_fn(|cx| streams.poll(cx)) => Input::Stream(input),
             data = self.data.recv(), if can_send_data => Input::Data(data),
         }
     }

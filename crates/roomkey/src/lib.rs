@@ -9,10 +9,10 @@ pub use roomkey_room::device;
 #[cfg(feature = "room")]
 pub use roomkey_room::{
     AudioFrame, AudioSource, AudioSourceOptions, AudioStream, AudioStreamOptions, ByteStreamOptions, ConnectError,
-    ConnectionState, DataPacket, DisconnectReason, EncodedVideoFrame, LocalParticipant, LocalTrack,
-    LocalTrackPublication, Participant, ParticipantIdentity, ParticipantKind, PublishError, RemoteTrack, Room,
-    RoomBuilder, RoomError, RoomEvent, RoomEvents, RpcError, RpcInvocation, RpcRequest, TextStreamOptions, TrackKind,
-    TrackPublication, TrackPublishOptions, TrackSource, VideoSource, VideoStream, VideoStreamOptions,
+    ConnectionState, DataPacket, DisconnectReason, EncodedVideoFrame, IceServer, IceTransportPolicy, LocalParticipant,
+    LocalTrack, LocalTrackPublication, Participant, ParticipantIdentity, ParticipantKind, PublishError, RemoteTrack,
+    Room, RoomBuilder, RoomError, RoomEvent, RoomEvents, RpcError, RpcInvocation, RpcRequest, TextStreamOptions,
+    TrackKind, TrackPublication, TrackPublishOptions, TrackSource, VideoSource, VideoStream, VideoStreamOptions,
 };
 #[cfg(feature = "session")]
 #[doc(inline)]

@@ -55,7 +55,7 @@ impl Core {
                     Err(polled @ (Polled::Transmit(_) | Polled::Errand(_))) => {
                         self.carry(transport.is_subscriber(), sockets, polled);
                     }
-                    Err(Polled::Candidate(_)) => {}
+                    Err(Polled::Candidate(_) | Polled::Lost) => {}
                 }
             }
             self.effects.push_back(Effect::Unbind { sockets });

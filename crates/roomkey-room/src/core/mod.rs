@@ -384,6 +384,7 @@ impl Core {
                 match transport.poll(now) {
                     Ok(event) => self.handle_event(is_subscriber, event, now),
                     Err(Polled::Idle) => break,
+                    Err(Polled::Lost) => self.handle_path_lost(is_subscriber, now),
                     Err(polled) => self.carry(is_subscriber, sockets, polled),
                 }
                 has_moved = true;
@@ -405,8 +406,13 @@ impl Core {
                     ..Default::default()
                 }));
             }
-            Polled::Idle => {}
+            Polled::Lost | Polled::Idle => {}
         }
+    }
+
+    fn handle_path_lost(&mut self, is_subscriber: bool, now: Instant) {
+        use proto::ReconnectReason::{RrPublisherFailed, RrSubscriberFailed};
+        self.path_lost(if is_subscriber { RrSubscriberFailed } else { RrPublisherFailed }, now);
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "events that ask nothing of a room")]
@@ -430,8 +436,7 @@ impl Core {
                 }
             }
             Event::IceStateChanged(roomkey_rtc::IceState::Disconnected) => {
-                use proto::ReconnectReason::{RrPublisherFailed, RrSubscriberFailed};
-                self.path_lost(if is_subscriber { RrSubscriberFailed } else { RrPublisherFailed }, now);
+                self.handle_path_lost(is_subscriber, now);
             }
             Event::Closed if matches!(self.phase, Phase::Connected | Phase::Recovering(_)) => {
                 self.restart_unless_told(now)

@@ -362,6 +362,7 @@ impl Transport {
                 Gathered::Received { protocol, source, destination, packet } => {
                     self.rtc.handle_packet(self.gathering.now(), protocol, source, destination, &packet);
                 }
+                Gathered::Lost => return Some(Polled::Lost),
                 Gathered::Transmit(transmit) => return Some(Polled::Transmit(transmit)),
                 Gathered::Errand(errand) => return Some(Polled::Errand(errand)),
             }
@@ -385,6 +386,8 @@ pub(crate) enum Polled {
     /// A candidate that the server has to be told, in JSON.
     Candidate(String),
     Errand(Errand),
+    /// The path is gone.
+    Lost,
     Idle,
 }
 

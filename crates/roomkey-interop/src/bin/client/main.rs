@@ -9,6 +9,8 @@ mod measure;
 mod process;
 mod server;
 mod soak;
+#[path = "../../transport.rs"]
+mod transport;
 mod worker;
 
 use std::path::PathBuf;

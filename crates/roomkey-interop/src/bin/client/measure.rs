@@ -72,7 +72,10 @@ pub(crate) async fn run(arguments: &Arguments, python: Option<&Path>, only: Opti
     let wants = |name: &str| only.is_none_or(|only| name.contains(only));
     println!("{:<58} {:>12} {:>12} {:>8}", "", "roomkey", "python", "ratio");
     let clients = || [Some(Client::Ours), python.map(Client::Python)];
-    let task = |tokens: &[String], seconds: u64| json!({ "url": server.url, "tokens": tokens, "seconds": seconds });
+    let task = |tokens: &[String], seconds: u64| {
+        let transport = arguments.transport.to_string();
+        json!({ "url": server.url, "tokens": tokens, "seconds": seconds, "transport": transport })
+    };
     let one = |room: &str, identity: &str| server.token(room, identity).map(|token| vec![token]);
 
     if wants("connect") {

@@ -11,6 +11,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::transport::Transport;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// A server that runs.
@@ -23,6 +25,9 @@ pub(crate) struct Arguments {
     /// The `roomkey` binary; its `dev` is started.
     #[arg(long)]
     roomkey: Option<PathBuf>,
+    /// Which paths our client's media may take; Python's takes any.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) transport: Transport,
 }
 
 pub(crate) struct Server {

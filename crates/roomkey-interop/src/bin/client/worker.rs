@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::process::{cpu, now, rss};
+use crate::transport::Transport;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a message when throughput is measured.
@@ -24,6 +25,13 @@ struct Task {
     url: String,
     tokens: Vec<String>,
     seconds: u64,
+    transport: Transport,
+}
+
+impl Task {
+    async fn connect(&self, token: &str) -> Result<Room, BoxError> {
+        Ok(Room::builder().ice_transport_policy(self.transport.into()).connect(&self.url, token).await?)
+    }
 }
 
 pub(crate) async fn run(mode: &str) -> Result<(), BoxError> {
@@ -35,6 +43,7 @@ pub(crate) async fn run(mode: &str) -> Result<(), BoxError> {
         url: value["url"].as_str().ok_or("no url")?.to_owned(),
         tokens: tokens.iter().filter_map(|token| token.as_str().map(str::to_owned)).collect(),
         seconds: value["seconds"].as_u64().unwrap_or(5),
+        transport: value["transport"].as_str().map_or(Ok(Transport::Any), str::parse)?,
     };
     let result = match mode {
         "connect" => connect(&task).await?,
@@ -52,7 +61,7 @@ pub(crate) async fn run(mode: &str) -> Result<(), BoxError> {
 }
 
 async fn join(task: &Task) -> Result<Room, BoxError> {
-    Ok(Room::connect(&task.url, task.tokens.first().ok_or("no token")?).await?)
+    task.connect(task.tokens.first().ok_or("no token")?).await
 }
 
 /// Joins one room after the other, and publishes a track in it.
@@ -60,7 +69,7 @@ async fn connect(task: &Task) -> Result<Value, BoxError> {
     let (mut times, mut published) = (Vec::new(), Vec::new());
     for (index, token) in task.tokens.iter().enumerate() {
         let since = now();
-        let room = Room::connect(&task.url, token).await?;
+        let room = task.connect(token).await?;
         let joined = since.elapsed();
         publish(&room).await?;
         // The first warms the process up.
@@ -77,7 +86,7 @@ async fn idle(task: &Task) -> Result<Value, BoxError> {
     let before = rss()?;
     let mut rooms = Vec::new();
     for token in &task.tokens {
-        rooms.push(Room::connect(&task.url, token).await?);
+        rooms.push(task.connect(token).await?);
     }
     sleep(Duration::from_secs(3)).await;
     let from = cpu()?;
@@ -216,9 +225,9 @@ async fn receive(task: &Task) -> Result<Value, BoxError> {
 /// From mouth to ear, in one process: clicks on one side, and when they are heard on the other.
 async fn latency(task: &Task) -> Result<Value, BoxError> {
     let [speaker, listener] = task.tokens.as_slice() else { return Err("it takes two tokens".into()) };
-    let speaker = Room::connect(&task.url, speaker).await?;
+    let speaker = task.connect(speaker).await?;
     let source = publish(&speaker).await?;
-    let listener = Room::connect(&task.url, listener).await?;
+    let listener = task.connect(listener).await?;
     let silence = AudioFrame::silence(960, 48_000, 1)?;
     let mouth = async {
         let mut said: Vec<Instant> = Vec::new();

@@ -7,12 +7,15 @@ mod camera;
 mod member;
 mod say;
 mod tone;
+#[path = "../../transport.rs"]
+mod transport;
 mod watcher;
 
 use member::Member;
 use say::say;
 use serde_json::json;
 use tokio::sync::mpsc;
+use transport::Transport;
 
 #[tokio::main]
 async fn main() {
@@ -26,7 +29,8 @@ async fn main() {
         }
     });
     say(&json!({"saw": "ready"}));
-    let mut member = Member::default();
+    let transport = std::env::args().nth(1).map_or_else(|| Ok(Transport::Any), |text| text.parse());
+    let mut member = Member::new(transport.expect("any, tcp or relay"));
     while let Some(line) = commands.recv().await {
         say(&member.obey(&line).await);
     }

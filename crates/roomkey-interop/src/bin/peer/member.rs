@@ -12,20 +12,25 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::say::say;
+use crate::transport::Transport;
 use crate::watcher::{Pictures, pattern, watch};
 use crate::{camera, tone};
 
 /// How long a command may take.
 const WAIT: Duration = Duration::from_secs(20);
 
-#[derive(Default)]
 pub(crate) struct Member {
+    transport: Transport,
     room: Option<Room>,
     pictures: Arc<Pictures>,
     microphone: Option<LocalTrackPublication>,
 }
 
 impl Member {
+    pub(crate) fn new(transport: Transport) -> Self {
+        Self { transport, room: None, pictures: Arc::default(), microphone: None }
+    }
+
     /// Does what the line says, and gives the answer.
     pub(crate) async fn obey(&mut self, line: &str) -> Value {
         let command: Value = match serde_json::from_str(line) {
@@ -104,7 +109,11 @@ impl Member {
     }
 
     async fn connect(&mut self, url: &str, token: &str, mode: &str) -> Result<(), BoxError> {
-        let room = Room::builder().single_peer_connection(mode == "single").connect(url, token).await?;
+        let room = Room::builder()
+            .ice_transport_policy(self.transport.into())
+            .single_peer_connection(mode == "single")
+            .connect(url, token)
+            .await?;
         room.local_participant().register_rpc_method("answer", |call| async move {
             if call.payload == "refuse" {
                 return Err(RpcError::new(1234, "refused"));

@@ -46,7 +46,7 @@ async fn dispatch(server: &Server, sdk: Sdk, agent: &str) -> Outcome {
     let config = (!agent.is_empty())
         .then(|| RoomConfiguration::new().with_agent(RoomAgentDispatch::new(agent).with_metadata("for-the-job")));
     let room = format!("agent-{agent}-{}", sdk.name());
-    let user = Peer::start(sdk, "user").await?;
+    let user = Peer::start(sdk, "user", server.transport).await?;
     let token = server.token(&room, &user.identity, config)?;
     user.does("connect", json!({"url": server.url, "token": token, "mode": sdk.mode()})).await?;
     let joined = user.sees("joined", |it| it["who"].as_str().is_some_and(|who| who.starts_with("agent-"))).await?;

@@ -12,6 +12,8 @@ mod path;
 mod peer;
 mod server;
 mod session;
+#[path = "../../transport.rs"]
+mod transport;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +24,7 @@ use pair::{Check, Outcome, Pair};
 use peer::Sdk;
 use roomkey::BoxError;
 use server::Server;
+use transport::Transport;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -35,6 +38,9 @@ struct Arguments {
     /// The `roomkey` binary; its `dev` is started for each group of rows.
     #[arg(long)]
     roomkey: Option<PathBuf>,
+    /// Which paths our client's media may take; the others' take any.
+    #[arg(long, value_enum, default_value_t)]
+    transport: Transport,
     /// Rows whose name contains this.
     #[arg(long)]
     only: Option<String>,
@@ -142,11 +148,12 @@ async fn run(arguments: &Arguments, table: &mut Table) -> Result<(), BoxError> {
 }
 
 async fn server(arguments: &Arguments, extra: &[&str]) -> Result<Server, BoxError> {
-    match (&arguments.roomkey, &arguments.url) {
-        (Some(roomkey), _) => Server::start(roomkey, extra).await,
-        (None, Some(url)) => Ok(Server::running(url.clone(), arguments.key.clone(), arguments.secret.clone())),
-        (None, None) => Err("--url or --roomkey".into()),
-    }
+    let server = match (&arguments.roomkey, &arguments.url) {
+        (Some(roomkey), _) => Server::start(roomkey, extra).await?,
+        (None, Some(url)) => Server::running(url.clone(), arguments.key.clone(), arguments.secret.clone()),
+        (None, None) => return Err("--url or --roomkey".into()),
+    };
+    Ok(server.with_transport(arguments.transport))
 }
 
 fn row_name(sdks: (Sdk, Sdk), check: Check) -> String {

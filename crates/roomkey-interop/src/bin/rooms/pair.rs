@@ -85,7 +85,10 @@ pub(crate) struct Pair<'a> {
 impl<'a> Pair<'a> {
     pub(crate) async fn start(server: &'a Server, room: &str, sdks: (Sdk, Sdk)) -> Result<Self, BoxError> {
         let paths = (Path::to(&server.url).await?, Path::to(&server.url).await?);
-        let (first, second) = tokio::try_join!(Peer::start(sdks.0, "first"), Peer::start(sdks.1, "second"))?;
+        let (first, second) = tokio::try_join!(
+            Peer::start(sdks.0, "first", server.transport),
+            Peer::start(sdks.1, "second", server.transport)
+        )?;
         Ok(Self { server, room: room.to_owned(), sdks, paths, first, second })
     }
 
@@ -185,7 +188,7 @@ impl<'a> Pair<'a> {
     }
 
     async fn duplicate_identity(&mut self) -> Outcome {
-        let other = Peer::start(self.sdks.0, &self.first.identity).await?;
+        let other = Peer::start(self.sdks.0, &self.first.identity, self.server.transport).await?;
         let token = self.server.token(&self.room, &other.identity, None)?;
         let arguments = json!({"url": self.server.url, "token": token, "mode": self.sdks.0.mode()});
         other.does("connect", arguments).await?;

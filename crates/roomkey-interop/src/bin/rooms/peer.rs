@@ -14,6 +14,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::transport::Transport;
+
 /// How long a script may take to be ready; a browser is the slowest.
 const START: Duration = Duration::from_secs(60);
 /// How long a command may take; the scripts give up after 20 s themselves.
@@ -132,8 +134,12 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Starts a peer of `sdk` that is to join as `identity`.
-    pub(crate) async fn start(sdk: Sdk, identity: &str) -> Result<Self, BoxError> {
-        Self::spawn(sdk.name(), identity, sdk.command()).await
+    pub(crate) async fn start(sdk: Sdk, identity: &str, transport: Transport) -> Result<Self, BoxError> {
+        let mut command = sdk.command();
+        if sdk.is_roomkey() {
+            command.arg(transport.to_string());
+        }
+        Self::spawn(sdk.name(), identity, command).await
     }
 
     /// Starts `command` and waits until it is ready.

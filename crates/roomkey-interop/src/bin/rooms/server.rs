@@ -11,17 +11,21 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::transport::Transport;
+
 /// Where it is, and what its tokens are signed with.
 pub(crate) struct Server {
     pub(crate) url: String,
     key: String,
     secret: String,
+    /// How media of our client goes to it.
+    pub(crate) transport: Transport,
     _child: Option<Child>,
 }
 
 impl Server {
     pub(crate) fn running(url: String, key: String, secret: String) -> Self {
-        Self { url, key, secret, _child: None }
+        Self { url, key, secret, transport: Transport::Any, _child: None }
     }
 
     /// Starts `roomkey dev`; it ends when this is dropped.
@@ -45,7 +49,17 @@ impl Server {
                 }
             }
         });
-        Ok(Self { url, key: "devkey".to_owned(), secret: "secret".to_owned(), _child: Some(child) })
+        Ok(Self {
+            url,
+            key: "devkey".to_owned(),
+            secret: "secret".to_owned(),
+            transport: Transport::Any,
+            _child: Some(child),
+        })
+    }
+
+    pub(crate) fn with_transport(self, transport: Transport) -> Self {
+        Self { transport, ..self }
     }
 
     pub(crate) fn key(&self) -> &str {

@@ -40,6 +40,9 @@ const MAX_TURN: usize = 6;
 /// TCP candidates that are connected to in one round of ICE, and connections that there are in all.
 const MAX_TARGETS: usize = 4;
 const MAX_STREAMS: usize = 16;
+/// How often one is connected to while there is no path, and the wait before it is again.
+const MAX_TRIES: u32 = 4;
+const RETRY_WAIT: Duration = Duration::from_millis(500);
 const MAX_BINDINGS: usize = 16;
 const MAX_RELAYS: usize = 8;
 /// Addresses of the other side that relays are told of.
@@ -57,6 +60,8 @@ pub(crate) enum Gathered {
     Tell(Candidate),
     /// A way that is closed.
     Remove(Candidate),
+    /// The path is gone; ICE would take seconds to see it.
+    Lost,
     /// A packet for the peer connection.
     Received {
         protocol: Protocol,
@@ -117,7 +122,7 @@ pub(crate) struct Gathering {
     streams: Vec<Stream>,
     relays: Vec<Relay>,
     /// Candidates of this round that are, or have been, connected to.
-    targets: Vec<SocketAddr>,
+    targets: Vec<Target>,
     peers: Vec<IpAddr>,
     stun_at: Option<Instant>,
     turn_at: Option<Instant>,
@@ -142,6 +147,15 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// A TCP candidate of the other side's.
+#[derive(Debug)]
+struct Target {
+    address: SocketAddr,
+    tries: u32,
+    /// When it is connected to again.
+    retry_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -252,6 +266,7 @@ impl Gathering {
         for candidate in self.seen.drain(..) {
             self.outputs.push_back(Gathered::Remove(candidate));
         }
+        self.targets.clear();
         (self.stun_at, self.turn_at, self.release_at) = (None, None, None);
     }
 
@@ -278,10 +293,10 @@ impl Gathering {
                 let is_wanted = candidate.tcp_type() == Some(TcpType::Passive)
                     && self.allowed.direct
                     && self.can_connect_to(address.ip())
-                    && !self.targets.contains(&address);
+                    && self.targets.iter().all(|target| target.address != address);
                 if is_wanted && self.targets.len() < MAX_TARGETS {
-                    self.targets.push(address);
-                    self.connect(StreamTarget::Candidate(address), Purpose::candidate());
+                    self.targets.push(Target { address, tries: 1, retry_at: None });
+                    self.connect(StreamTarget::Candidate(address), Purpose::candidate(address));
                 }
             }
         }
@@ -420,12 +435,20 @@ impl Gathering {
     /// A connection is closed, or could not be opened.
     pub(crate) fn handle_closed(&mut self, stream: StreamId, now: Instant) {
         self.now = now;
+        let relay = self.relays.iter().find(|relay| relay.stream == Some(stream));
+        let relayed = relay.and_then(|relay| relay.allocation.relayed());
+        self.lose(relayed.map_or(Way::Stream(stream), Way::Relay));
         self.streams.retain(|found| {
             if found.id != stream {
                 return true;
             }
-            if let Purpose::Candidate { candidate: Some(candidate), .. } = &found.purpose {
-                self.outputs.push_back(Gathered::Remove(candidate.as_ref().clone()));
+            if let Purpose::Candidate { target, candidate, .. } = &found.purpose {
+                self.outputs.extend(candidate.iter().map(|candidate| Gathered::Remove(candidate.as_ref().clone())));
+                // Without a path it is tried again; of one that was lost a restart brings other candidates.
+                let known = self.targets.iter_mut().find(|known| known.address == *target && known.tries < MAX_TRIES);
+                if let Some(known) = known.filter(|_| !self.has_path) {
+                    known.retry_at = Some(now + RETRY_WAIT);
+                }
             }
             false
         });
@@ -436,6 +459,13 @@ impl Gathering {
             self.outputs.extend(relay.candidate.clone().map(Gathered::Remove));
             false
         });
+    }
+
+    fn lose(&mut self, way: Way) {
+        if self.has_path && self.used[0] == Some(way) {
+            self.used[0] = None;
+            self.outputs.push_back(Gathered::Lost);
+        }
     }
 
     // Packets.
@@ -542,8 +572,9 @@ impl Gathering {
         let relays = self.relays.iter().filter_map(|relay| relay.allocation.timeout());
         let streams = self.streams.iter().filter_map(|stream| stream.deadline);
         let lookups = self.lookups.iter().map(|(.., deadline)| *deadline);
+        let retries = self.targets.iter().filter_map(|target| target.retry_at);
         let own = [self.stun_at, self.turn_at, self.release_at];
-        bindings.chain(relays).chain(streams).chain(lookups).chain(own.into_iter().flatten()).min()
+        bindings.chain(relays).chain(streams).chain(lookups).chain(retries).chain(own.into_iter().flatten()).min()
     }
 
     /// Time has passed.
@@ -562,6 +593,15 @@ impl Gathering {
         for stream in late {
             self.outputs.push_back(Gathered::Errand(Errand::Disconnect { stream }));
             self.handle_closed(stream, now);
+        }
+        let mut again = Vec::new();
+        for target in self.targets.iter_mut().filter(|target| target.retry_at.is_some_and(|at| at <= now)) {
+            (target.retry_at, target.tries) = (None, target.tries + 1);
+            again.push(target.address);
+        }
+        let is_wanted = !self.has_path && self.allowed.direct;
+        for address in again.into_iter().filter(|_| is_wanted) {
+            self.connect(StreamTarget::Candidate(address), Purpose::candidate(address));
         }
         if is_due(&mut self.release_at) {
             self.release();
@@ -652,6 +692,9 @@ impl Gathering {
             let of = |relay: &Relay| (relay.allocation.server(), relay.allocation.local()) == ends;
             if let Some(at) = self.relays.iter().position(of) {
                 let relay = self.relays.swap_remove(at);
+                if let Some(address) = relay.allocation.relayed() {
+                    self.lose(Way::Relay(address));
+                }
                 self.free(relay);
             }
         }

@@ -23,14 +23,14 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) enum Purpose {
     /// Packets to a candidate of the other side's.
-    Candidate { frames: Frames, candidate: Option<Box<Candidate>> },
+    Candidate { target: SocketAddr, frames: Frames, candidate: Option<Box<Candidate>> },
     /// TURN, to the server of this number.
     Relay { server: usize },
 }
 
 impl Purpose {
-    pub(super) fn candidate() -> Self {
-        Self::Candidate { frames: Frames::new(), candidate: None }
+    pub(super) fn candidate(target: SocketAddr) -> Self {
+        Self::Candidate { target, frames: Frames::new(), candidate: None }
     }
 }
 

@@ -103,6 +103,16 @@ fn a_peer_on_tcp_that_sends_a_byte_at_a_time_or_silly_lengths_is_understood_or_h
     gathering.handle_bytes(stream, &[255, 255, 1], now);
     gathering.handle_closed(stream, now);
     assert!(matches!(all(&mut gathering)[..], [Gathered::Remove(_)]));
+    // It is connected to again a few times.
+    let mut count = 0;
+    while let Some(next) = gathering.timeout() {
+        gathering.handle_timeout(next);
+        for stream in connects(&all(&mut gathering)) {
+            count += 1;
+            gathering.handle_closed(stream, next);
+        }
+    }
+    assert_eq!(count, 3);
 }
 
 /// A TURN server, and a client that has it alone.
@@ -162,7 +172,10 @@ impl Relayed {
                     self.received.push(packet);
                     None
                 }
-                Gathered::Tell(_) | Gathered::Remove(_) | Gathered::Errand(Errand::Disconnect { .. }) => None,
+                Gathered::Tell(_)
+                | Gathered::Lost
+                | Gathered::Remove(_)
+                | Gathered::Errand(Errand::Disconnect { .. }) => None,
             };
             if let Some((message, from)) = message
                 && let Some(Turned::Reply(mut reply)) = self.turn.handle(&message, from)

@@ -118,8 +118,25 @@ fn when_all_connections_of_media_break_the_stay_goes_on_over_others() {
         talking(&mut world, TCP_ALONE);
         world.cut_media_streams();
         let is_back = |world: &World| world.clients.iter().all(|client| client.states().ends_with(&[Connected]));
-        assert!(world.run_until(PATIENCE, is_back), "{mode:?} {:?}", world.clients[0].states());
+        assert!(world.run_until(Duration::from_secs(1), is_back), "{mode:?} {:?}", world.clients[0].states());
         assert!(world.hears_within(1, Duration::from_secs(2)));
+        assert_all_has_come(&mut world);
+    }
+}
+
+#[test]
+fn connections_that_break_during_a_resume_are_tried_again() {
+    for mode in MODES {
+        let mut world = world(mode, 15, &[]);
+        talking(&mut world, TCP_ALONE);
+        world.cut(0);
+        // The server has answered, and the new connection is there but not the path.
+        let connects = world.clients[0].media_connects.len();
+        world.run_until(PATIENCE, |world| world.clients[0].media_connects.len() > connects);
+        world.run(Duration::from_millis(15));
+        world.cut_media_streams();
+        let is_back = |world: &World| world.clients.iter().all(|client| client.states().ends_with(&[Connected]));
+        assert!(world.run_until(Duration::from_secs(2), is_back), "{mode:?} {:?}", world.clients[0].states());
         assert_all_has_come(&mut world);
     }
 }
