@@ -418,7 +418,7 @@ fn metadata_bytes(header: &proto::Header) -> usize {
         + of_kind
 }
 
-fn attributes_bytes(attributes: &HashMap<String, String>) -> usize {
+pub(crate) fn attributes_bytes(attributes: &HashMap<String, String>) -> usize {
     attributes.iter().map(|(key, value)| key.len() + value.len() + ENTRY_BYTES).sum()
 }
 
