@@ -290,6 +290,24 @@ impl Shared {
         self.commands.send(command).map_err(|_| RoomError::Disconnected)
     }
 
+    /// Of no room, for tests of what handles do with these snapshots. Commands are refused.
+    #[cfg(test)]
+    pub(crate) fn detached(participants: watch::Receiver<Arc<Participants>>) -> Self {
+        Self {
+            commands: mpsc::unbounded_channel().0,
+            data: mpsc::unbounded_channel().0,
+            places: Arc::new(Semaphore::new(DATA_QUEUE)),
+            events: Arc::new(Broadcast::new()),
+            sinks: Arc::default(),
+            state: watch::channel(ConnectionState::Connected).1,
+            participants,
+            info: watch::channel(Arc::default()).1,
+            token: watch::channel(TokenTimes::of("", clock::system_time())).1,
+            local_sids: Arc::default(),
+            last_number: AtomicU64::new(0),
+        }
+    }
+
     pub(crate) fn next_number(&self) -> u64 {
         self.last_number.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -246,9 +246,13 @@ impl Task {
                 outlet.set_waker(self.sinks.waker());
                 outlet.set_muted(request.is_muted);
                 self.io.outlets.push((id, outlet));
-                let commands = self.own_commands.clone();
+                let (commands, local_sids) = (self.own_commands.clone(), Arc::clone(&self.local_sids));
                 let reply = Box::new(move |result: Result<_, _>| {
                     let has_failed = result.is_err();
+                    if let Ok(sid) = &result {
+                        // Before whoever published it can ask for it.
+                        local_sids.insert(id, sid);
+                    }
                     // Whoever gave the wait up does not want the track.
                     if (reply.send(result).is_err() || has_failed)
                         && let Some(commands) = commands.upgrade()
@@ -319,7 +323,13 @@ impl Task {
 
     fn end_outlet(&mut self, id: LocalTrackId) {
         self.local_sids.remove(id);
+        self.sid_changed();
         self.io.outlets.retain(|(known, _)| *known != id);
+    }
+
+    /// Wakes who waits for something of an own track, and knows it by its sid.
+    fn sid_changed(&self) {
+        self.participants.send_modify(|_| {});
     }
 
     fn outlet(&mut self, id: LocalTrackId) -> Option<&mut Box<dyn RtpOutlet>> {
@@ -504,11 +514,13 @@ impl Task {
             }
             Happened::LocalTrackPublished(id, publication) => {
                 self.local_sids.insert(id, &publication.sid);
+                self.sid_changed();
                 self.set_sending(Some(id), true);
                 self.tell(RoomEvent::LocalTrackPublished(publication));
             }
             Happened::LocalTrackRepublished(id, publication, previous_sid) => {
                 self.local_sids.insert(id, &publication.sid);
+                self.sid_changed();
                 self.set_sending(Some(id), true);
                 self.tell(RoomEvent::LocalTrackRepublished { publication, previous_sid });
             }
