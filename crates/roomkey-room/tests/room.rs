@@ -11,8 +11,8 @@ use roomkey_dev_server::{Config, DevServer};
 use roomkey_room::{
     AudioFrame, AudioSource, AudioSourceOptions, AudioStream, AudioStreamOptions, ByteStreamOptions, ConnectError,
     ConnectionState, DataPacket, DisconnectReason, EncodedVideoFrame, LocalTrack, Participant, PublishError, Room,
-    RoomBuilder, RoomError, RoomEvent, RoomEvents, RpcError, RpcRequest, StreamError, TextStreamOptions, TrackKind,
-    TrackPublishOptions, TrackSource, VideoCodec, VideoSource, VideoSourceOptions, VideoStreamOptions,
+    RoomBuilder, RoomError, RoomEvent, RoomEvents, RpcError, RpcRequest, StreamError, StreamLimits, TextStreamOptions,
+    TrackKind, TrackPublishOptions, TrackSource, VideoCodec, VideoSource, VideoSourceOptions, VideoStreamOptions,
 };
 use roomkey_token::{AccessToken, Signer, VideoGrant};
 use tokio::time::timeout;
@@ -536,4 +536,24 @@ async fn what_was_written_goes_out_before_the_room_is_left() {
     .await;
     let outcome = timeout(PATIENCE, reader.read_all()).await.unwrap();
     assert!(matches!(outcome, Err(StreamError::Aborted { .. })), "told before the sender left: {outcome:?}");
+}
+
+#[tokio::test]
+async fn an_application_may_say_that_it_waits_for_ever() {
+    let server = server().await;
+    let mut limits = StreamLimits::default();
+    limits.idle_timeout = Duration::MAX;
+    let builder = Room::builder().connect_timeout(Duration::MAX).stream_limits(limits);
+    let (alice, _) = join_with(&server, "alice", &builder).await;
+    let (bob, mut at_bob) = join_with(&server, "bob", &builder).await;
+    active(&alice, "bob").await;
+    active(&bob, "alice").await;
+    let mut writer = alice.local_participant().stream_text(TextStreamOptions::new("said")).await.unwrap();
+    writer.write("hello").await.unwrap();
+    let mut reader = event(&mut at_bob, |event| match event {
+        RoomEvent::TextStreamOpened { reader, .. } => reader.take(),
+        _ => None,
+    })
+    .await;
+    assert_eq!(timeout(PATIENCE, reader.next()).await.unwrap(), Some(Ok("hello".to_owned())));
 }
