@@ -1,7 +1,7 @@
 //! What an application's handles ask of the room's task.
 
 use livekit_protocol as proto;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::core::{LocalTrackId, OwnChange, TrackRequest, TrackSettings};
 use crate::error::{PublishError, RoomError};
@@ -59,18 +59,28 @@ pub(crate) enum Command {
         name: String,
         method: Option<RpcMethod>,
     },
-    /// Reliable data that is too small to wait.
-    Reliable(Box<proto::DataPacket>),
     /// Data that is lost rather than waited for.
-    Lossy(Box<proto::DataPacket>),
+    Lossy {
+        packet: Box<proto::DataPacket>,
+        reply: oneshot::Sender<Result<(), RoomError>>,
+    },
     NetworkChanged,
     /// Breaks the websocket off, for tests of what happens then.
     CutWebsocket,
     Leave,
 }
 
-/// Reliable data, which waits for its turn.
+/// Reliable data, which waits for its turn: all of it in one queue, so that it goes out in the order in which it was asked for.
 pub(crate) struct ReliableData {
     pub(crate) packet: Box<proto::DataPacket>,
     pub(crate) reply: oneshot::Sender<Result<(), RoomError>>,
+    /// A place in the queue. Only the end of a stream goes without: it is not waited for, and sent although nobody waits.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
+}
+
+impl ReliableData {
+    /// Whether whoever sends it has given the wait up.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.place.is_some() && self.reply.is_closed()
+    }
 }

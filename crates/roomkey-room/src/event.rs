@@ -10,6 +10,7 @@ use futures_util::Stream;
 
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::data_stream::reader::{ByteStreamReader, TextStreamReader};
+use crate::event_bytes::event_bytes;
 use crate::names::{ParticipantIdentity, TrackSid};
 use crate::participant::Participant;
 use crate::publication::TrackPublication;
@@ -208,7 +209,8 @@ pub enum RoomEvent {
         /// What.
         segments: Vec<TranscriptionSegment>,
     },
-    /// So many events were dropped before this one, since this stream was not read. Snapshots still tell the truth.
+    /// So many events were dropped before this one, the oldest first, since this stream was not read: more than 8,192 were
+    /// waiting, or more than 16 MiB. Snapshots still tell the truth.
     Lagged(u64),
 }
 
@@ -228,6 +230,8 @@ pub struct TranscriptionSegment {
 
 /// Events that wait for a reader at most.
 const MAX_WAITING: usize = 8_192;
+/// How much memory they take at most, unless one alone takes more.
+const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
 
 /// A stream of a room's events. It ends when the room is over and all was read.
 pub struct RoomEvents {
@@ -236,7 +240,9 @@ pub struct RoomEvents {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<RoomEvent>,
+    /// With what each takes.
+    waiting: VecDeque<(RoomEvent, usize)>,
+    bytes: usize,
     missed: u64,
     is_over: bool,
     waker: Option<Waker>,
@@ -256,7 +262,7 @@ impl Stream for RoomEvents {
         if queue.missed > 0 {
             return Poll::Ready(Some(RoomEvent::Lagged(std::mem::take(&mut queue.missed))));
         }
-        if let Some(event) = queue.waiting.pop_front() {
+        if let Some(event) = queue.pop() {
             return Poll::Ready(Some(event));
         }
         if queue.is_over {
@@ -264,6 +270,23 @@ impl Stream for RoomEvents {
         }
         queue.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+impl Queue {
+    fn push(&mut self, event: RoomEvent, bytes: usize) {
+        self.waiting.push_back((event, bytes));
+        self.bytes += bytes;
+        while self.waiting.len() > MAX_WAITING || (self.bytes > MAX_WAITING_BYTES && self.waiting.len() > 1) {
+            self.missed += 1;
+            drop(self.pop());
+        }
+    }
+
+    fn pop(&mut self) -> Option<RoomEvent> {
+        let (event, bytes) = self.waiting.pop_front()?;
+        self.bytes -= bytes;
+        Some(event)
     }
 }
 
@@ -308,13 +331,8 @@ impl Broadcast {
 
     #[expect(clippy::needless_pass_by_value, reason = "whoever tells has no more use for it")]
     pub(crate) fn tell(&self, event: RoomEvent) {
-        self.each(|queue| {
-            if queue.waiting.len() >= MAX_WAITING {
-                queue.waiting.pop_front();
-                queue.missed += 1;
-            }
-            queue.waiting.push_back(event.clone());
-        });
+        let bytes = event_bytes(&event);
+        self.each(|queue| queue.push(event.clone(), bytes));
     }
 
     pub(crate) fn end(&self) {
@@ -362,5 +380,49 @@ mod tests {
         }
         assert_eq!(rest, MAX_WAITING);
         assert!(broadcast.listen().next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn events_that_wait_are_bounded_in_bytes_and_the_newest_stays() {
+        let data = |bytes: usize| RoomEvent::DataReceived {
+            payload: vec![0; bytes].into(),
+            topic: None,
+            is_reliable: true,
+            sender: ParticipantIdentity::default(),
+            participant: None,
+        };
+        let broadcast = Broadcast::new();
+        for _ in 0..1_000 {
+            broadcast.tell(data(64_000));
+        }
+        let mut events = broadcast.listen();
+        let waiting = |events: &RoomEvents| {
+            let queue = lock(&events.queue);
+            (queue.waiting.len(), queue.bytes)
+        };
+        let (count, bytes) = waiting(&events);
+        assert!((250..=262).contains(&count) && bytes <= MAX_WAITING_BYTES, "{count} events of {bytes} bytes");
+        let Some(RoomEvent::Lagged(missed)) = events.next().await else { panic!("it is told") };
+        assert_eq!(missed, 1_000 - count as u64);
+        for _ in 0..count {
+            assert!(matches!(events.next().await, Some(RoomEvent::DataReceived { .. })));
+        }
+        assert_eq!(waiting(&events), (0, 0));
+
+        broadcast.tell(RoomEvent::TokenRefreshed);
+        broadcast.tell(data(MAX_WAITING_BYTES));
+        assert!(matches!(events.next().await, Some(RoomEvent::Lagged(1))));
+        assert!(matches!(events.next().await, Some(RoomEvent::DataReceived { .. })), "too large, but the newest");
+    }
+
+    #[tokio::test]
+    async fn what_comes_with_an_event_counts() {
+        let mut who = Participant::new("PA_who", "who");
+        who.metadata = "m".repeat(1_000_000);
+        let broadcast = Broadcast::new();
+        for _ in 0..100 {
+            broadcast.tell(RoomEvent::ParticipantUpdated(Arc::new(who.clone())));
+        }
+        assert!(matches!(broadcast.listen().next().await, Some(RoomEvent::Lagged(84..))));
     }
 }

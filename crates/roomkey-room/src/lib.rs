@@ -9,6 +9,7 @@ mod core;
 mod data_stream;
 mod error;
 mod event;
+mod event_bytes;
 mod ice_server;
 mod local_participant;
 mod local_sids;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use livekit_protocol as proto;
 use proto::data_packet::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::command::{Command, ReliableData};
 use crate::core::OwnChange;
@@ -72,8 +72,10 @@ impl LocalParticipant {
     /// Sends a message of at most 64,000 bytes; LiveKit recommends 15,000 and less, and a stream for what is larger.
     ///
     /// A reliable one waits while too much is on its way, and during a reconnect until the room is back. When this
-    /// returns, it will arrive, once and in order, unless the room ends before. Dropping the future while it waits sends
-    /// nothing.
+    /// returns, it will arrive, once and in order, unless the room ends before. One that is not reliable is sent once, at once,
+    /// and lost where there is no connection or the network is full.
+    ///
+    /// Dropping the future while it waits sends nothing, unless the room sends it in that very moment.
     ///
     /// # Errors
     ///
@@ -88,7 +90,9 @@ impl LocalParticipant {
         if is_reliable {
             return self.shared.send(packet).await;
         }
-        self.shared.command(Command::Lossy(Box::new(packet)))
+        let (reply, answer) = oneshot::channel();
+        self.shared.command(Command::Lossy { packet: Box::new(packet), reply })?;
+        answer.await.map_err(|_| RoomError::Disconnected)?
     }
 
     /// Calls a method of somebody, and waits for the answer.
@@ -180,14 +184,34 @@ impl Drop for ForgetCall<'_> {
 }
 
 impl Shared {
-    /// Sends a packet reliably.
+    /// Sends a packet reliably. Dropping the future while it waits sends nothing.
     pub(crate) async fn send(&self, packet: proto::DataPacket) -> Result<(), RoomError> {
-        let (reply, answer) = oneshot::channel();
-        let data = ReliableData { packet: Box::new(packet), reply };
-        self.data.send(data).await.map_err(|_| RoomError::Disconnected)?;
+        let place = self.place().await?;
+        let answer = self.enqueue(packet, Some(place))?;
         answer.await.map_err(|_| RoomError::Disconnected)?
     }
+
+    /// Waits until the queue of reliable data has a place.
+    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, RoomError> {
+        Arc::clone(&self.places).acquire_owned().await.map_err(|_| RoomError::Disconnected)
+    }
+
+    /// Puts a packet into the queue of reliable data; what is given back says what became of it. With a place, dropping that
+    /// takes the packet back.
+    pub(crate) fn enqueue(
+        &self,
+        packet: proto::DataPacket,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<Sent, RoomError> {
+        let (reply, answer) = oneshot::channel();
+        let data = ReliableData { packet: Box::new(packet), reply, place };
+        self.data.send(data).map_err(|_| RoomError::Disconnected)?;
+        Ok(answer)
+    }
 }
+
+/// What becomes of a packet in the queue.
+pub(crate) type Sent = oneshot::Receiver<Result<(), RoomError>>;
 
 impl fmt::Debug for LocalParticipant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

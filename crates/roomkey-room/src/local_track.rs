@@ -283,10 +283,21 @@ impl LocalTrackPublication {
     ///
     /// [`PublishError::Disconnected`] if the room is over, or the track unpublished, before.
     pub async fn subscribed(&self) -> Result<(), PublishError> {
-        let mut participants: watch::Receiver<Arc<Participants>> = self.inner.shared.participants.clone();
-        let is_settled = |_: &Arc<Participants>| self.info().is_none_or(|publication| publication.is_subscribed);
-        participants.wait_for(is_settled).await.map_err(|_| PublishError::Disconnected)?;
-        if self.info().is_some() { Ok(()) } else { Err(PublishError::Disconnected) }
+        let Inner { id, shared, .. } = &*self.inner;
+        let mut participants: watch::Receiver<Arc<Participants>> = shared.participants.clone();
+        loop {
+            // The snapshot's lock is not held while anything else is asked: a second look under it waits for the room's task, and
+            // that for the first look's end.
+            let now = Arc::clone(&participants.borrow_and_update());
+            // Read after the snapshot, since the task says so when it becomes another one. After a join anew the track may be
+            // there without a publication for a while.
+            let Some(sid) = shared.local_sids.get(*id) else { return Err(PublishError::Disconnected) };
+            let publication = now.local.as_ref().and_then(|local| local.publication(&sid));
+            if publication.is_some_and(|publication| publication.is_subscribed) {
+                return Ok(());
+            }
+            participants.changed().await.map_err(|_| PublishError::Disconnected)?;
+        }
     }
 }
 
@@ -397,5 +408,72 @@ impl RtpOutlet for VideoOut {
             .with(VideoQuality::Medium, medium)
             .with(VideoQuality::High, high);
         self.outlet.set_subscribed(wanted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::participant::Participant;
+
+    fn with(sid: &str, is_subscribed: bool) -> Arc<Participants> {
+        let mut publication = TrackPublication::new(sid, TrackKind::Audio, TrackSource::Microphone);
+        publication.is_subscribed = is_subscribed;
+        let mut local = Participant::new("PA_me", "me");
+        local.publications.push(Arc::new(publication));
+        Arc::new(Participants { local: Some(Arc::new(local)), ..Participants::default() })
+    }
+
+    fn published() -> (LocalTrackPublication, watch::Sender<Arc<Participants>>) {
+        let (room, participants) = watch::channel(with("TR_1", false));
+        let shared = Arc::new(Shared::detached(participants));
+        shared.local_sids.insert(1, &"TR_1".into());
+        let inner = Inner { id: 1, shared, kind: TrackKind::Audio, keeps: AtomicBool::new(true) };
+        (LocalTrackPublication { inner: Arc::new(inner) }, room)
+    }
+
+    #[test]
+    fn who_waits_for_a_subscription_does_not_lock_the_room_out() {
+        let (publication, room) = published();
+        let (done, is_done) = mpsc::channel();
+        let waits = std::thread::spawn(move || {
+            for _ in 0..20_000 {
+                assert_eq!(publication.subscribed().now_or_never(), None);
+            }
+            done.send(()).unwrap();
+        });
+        let tells = std::thread::spawn(move || {
+            while !waits.is_finished() {
+                room.send_replace(with("TR_1", false));
+            }
+        });
+        is_done.recv_timeout(Duration::from_secs(20)).expect("neither waits for the other");
+        tells.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_subscription_is_waited_for_under_whatever_sid_the_track_has() {
+        let (publication, room) = published();
+        let waiting = publication.clone();
+        let subscribed = tokio::spawn(async move { waiting.subscribed().await });
+        tokio::task::yield_now().await;
+        // A join anew: the publication goes, comes again and gets its sid, in this order.
+        room.send_replace(Arc::default());
+        tokio::task::yield_now().await;
+        room.send_replace(with("TR_2", true));
+        tokio::task::yield_now().await;
+        assert!(!subscribed.is_finished());
+        publication.inner.shared.local_sids.insert(1, &"TR_2".into());
+        room.send_modify(|_| {});
+        assert_eq!(subscribed.await.unwrap(), Ok(()));
+
+        room.send_replace(Arc::default());
+        publication.inner.shared.local_sids.remove(1);
+        assert_eq!(publication.subscribed().await, Err(PublishError::Disconnected));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use livekit_protocol as proto;
 use roomkey_signal::{ParticipantToken, ServerUrl};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::command::{Command, ReliableData};
@@ -39,7 +39,8 @@ pub struct Room {
 
 pub(crate) struct Shared {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
-    pub(crate) data: mpsc::Sender<ReliableData>,
+    pub(crate) data: mpsc::UnboundedSender<ReliableData>,
+    pub(crate) places: Arc<Semaphore>,
     events: Arc<Broadcast>,
     sinks: Arc<Sinks>,
     state: watch::Receiver<ConnectionState>,
@@ -84,7 +85,7 @@ impl Room {
             core.know_regions(list);
         }
         let (commands, commands_of_task) = mpsc::unbounded_channel();
-        let (data, data_of_task) = mpsc::channel(DATA_QUEUE);
+        let (data, data_of_task) = mpsc::unbounded_channel();
         let (connected, is_connected) = oneshot::channel();
         let (state_of_task, state) = watch::channel(ConnectionState::Connected);
         let (participants_of_task, participants) = watch::channel(Arc::default());
@@ -118,6 +119,7 @@ impl Room {
             shared: Arc::new(Shared {
                 commands,
                 data,
+                places: Arc::new(Semaphore::new(DATA_QUEUE)),
                 events,
                 sinks,
                 state,
@@ -286,6 +288,24 @@ impl fmt::Debug for WeakRoom {
 impl Shared {
     pub(crate) fn command(&self, command: Command) -> Result<(), RoomError> {
         self.commands.send(command).map_err(|_| RoomError::Disconnected)
+    }
+
+    /// Of no room, for tests of what handles do with these snapshots. Commands are refused.
+    #[cfg(test)]
+    pub(crate) fn detached(participants: watch::Receiver<Arc<Participants>>) -> Self {
+        Self {
+            commands: mpsc::unbounded_channel().0,
+            data: mpsc::unbounded_channel().0,
+            places: Arc::new(Semaphore::new(DATA_QUEUE)),
+            events: Arc::new(Broadcast::new()),
+            sinks: Arc::default(),
+            state: watch::channel(ConnectionState::Connected).1,
+            participants,
+            info: watch::channel(Arc::default()).1,
+            token: watch::channel(TokenTimes::of("", clock::system_time())).1,
+            local_sids: Arc::default(),
+            last_number: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn next_number(&self) -> u64 {

@@ -1,19 +1,18 @@
 //! Streams that this client sends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use livekit_protocol as proto;
 
 use crate::clock;
-use crate::command::Command;
 use crate::data_stream::error::StreamError;
 use crate::data_stream::info::{ByteStreamInfo, StreamInfo, TextStreamInfo};
 use crate::data_stream::options::{ByteStreamOptions, TextStreamOptions};
 use crate::data_stream::outgoing::{OutgoingByteStream, OutgoingTextStream, Readable, WholeStream};
 use crate::error::RoomError;
-use crate::local_participant::LocalParticipant;
+use crate::local_participant::{LocalParticipant, Sent};
 use crate::room::Shared;
 
 /// Why a stream was not sent to its end.
@@ -52,7 +51,8 @@ impl From<RoomError> for SendStreamError {
 impl LocalParticipant {
     /// Sends a text as a stream: of any length, in one packet where it is short and all recipients can read that.
     ///
-    /// Returns when all of it is on its way. Dropping the future before ends the stream early, which its readers are told.
+    /// Returns when all of it is on its way. Dropping the future before ends the stream early, which its readers are told; of
+    /// one that has not begun they hear nothing.
     ///
     /// # Errors
     ///
@@ -86,26 +86,30 @@ impl LocalParticipant {
 
     /// Begins a text that is written piece by piece.
     ///
+    /// Returns when the beginning is on its way. Dropping the future before begins no stream, or ends it early at once.
+    ///
     /// # Errors
     ///
     /// [`SendStreamError`].
     pub async fn stream_text(&self, options: TextStreamOptions) -> Result<TextStreamWriter, SendStreamError> {
         let (stream, header) = OutgoingTextStream::open(&options, clock::system_time(), &mut fastrand::Rng::new())?;
-        let end = Unfinished { shared: Arc::clone(&self.shared), stream: Some(Written::Text(stream)) };
-        self.shared.send(header).await?;
-        Ok(TextStreamWriter(end))
+        let mut unfinished = Unfinished::new(Arc::clone(&self.shared), Written::Text(stream));
+        unfinished.send(vec![header]).await?;
+        Ok(TextStreamWriter(unfinished))
     }
 
     /// Begins bytes that are written piece by piece.
+    ///
+    /// Returns when the beginning is on its way. Dropping the future before begins no stream, or ends it early at once.
     ///
     /// # Errors
     ///
     /// [`SendStreamError`].
     pub async fn stream_bytes(&self, options: ByteStreamOptions) -> Result<ByteStreamWriter, SendStreamError> {
         let (stream, header) = OutgoingByteStream::open(&options, clock::system_time(), &mut fastrand::Rng::new())?;
-        let end = Unfinished { shared: Arc::clone(&self.shared), stream: Some(Written::Bytes(stream)) };
-        self.shared.send(header).await?;
-        Ok(ByteStreamWriter(end))
+        let mut unfinished = Unfinished::new(Arc::clone(&self.shared), Written::Bytes(stream));
+        unfinished.send(vec![header]).await?;
+        Ok(ByteStreamWriter(unfinished))
     }
 
     fn readable(&self, destinations: &[crate::names::ParticipantIdentity]) -> Readable {
@@ -120,10 +124,11 @@ impl LocalParticipant {
         let mut info = stream.info().clone();
         let id = info.id().to_owned();
         let mut early_end = EarlyEnd { shared: &self.shared, id, destinations, is_open: false };
-        let count_of_one = stream.is_one_packet();
+        // From before its header is sent, since that may be the moment in which this is dropped: an end without a beginning is
+        // passed over.
+        early_end.is_open = !stream.is_one_packet();
         for packet in stream {
             self.shared.send(packet).await?;
-            early_end.is_open = !count_of_one;
         }
         early_end.is_open = false;
         info.set_sender(self.identity());
@@ -155,7 +160,7 @@ impl Drop for EarlyEnd<'_> {
                 ..Default::default()
             };
             // A room that is over has told its streams' readers.
-            let _ = self.shared.command(Command::Reliable(Box::new(packet)));
+            let _ = self.shared.enqueue(packet, None);
         }
     }
 }
@@ -164,6 +169,10 @@ impl Drop for EarlyEnd<'_> {
 struct Unfinished {
     shared: Arc<Shared>,
     stream: Option<Written>,
+    /// The packet that is in the room's queue: it stays there when a wait for it is given up.
+    under_way: Option<Sent>,
+    /// Those after it. They are numbered, so that none may be left out.
+    unsent: VecDeque<proto::DataPacket>,
 }
 
 enum Written {
@@ -192,18 +201,37 @@ impl Written {
 }
 
 impl Unfinished {
-    async fn send(&self, packets: Vec<proto::DataPacket>) -> Result<(), SendStreamError> {
-        for packet in packets {
-            self.shared.send(packet).await?;
+    fn new(shared: Arc<Shared>, stream: Written) -> Self {
+        Self { shared, stream: Some(stream), under_way: None, unsent: VecDeque::new() }
+    }
+
+    /// Sends these, after what an earlier call has left.
+    async fn send(&mut self, packets: Vec<proto::DataPacket>) -> Result<(), SendStreamError> {
+        self.unsent.extend(packets);
+        loop {
+            if let Some(sent) = &mut self.under_way {
+                let result = sent.await;
+                self.under_way = None;
+                result.map_err(|_| RoomError::Disconnected)??;
+            }
+            if self.unsent.is_empty() {
+                return Ok(());
+            }
+            let place = self.shared.place().await?;
+            if let Some(packet) = self.unsent.pop_front() {
+                self.under_way = Some(self.shared.enqueue(packet, Some(place))?);
+            }
         }
-        Ok(())
     }
 
     async fn close(mut self, attributes: HashMap<String, String>) -> Result<(), SendStreamError> {
+        self.send(Vec::new()).await?;
         let Some(stream) = &mut self.stream else { return Err(StreamError::Closed.into()) };
         let trailer = stream.close(None, attributes)?;
+        // In the queue it is sent whether this goes on or not, so that there is one end.
+        let sent = self.shared.enqueue(trailer, None)?;
         self.stream = None;
-        Ok(self.shared.send(trailer).await?)
+        Ok(sent.await.map_err(|_| RoomError::Disconnected)??)
     }
 }
 
@@ -213,7 +241,7 @@ impl Drop for Unfinished {
             && let Ok(trailer) = stream.close(Some(CANCELLED), HashMap::new())
         {
             // A room that is over has told its streams' readers.
-            let _ = self.shared.command(Command::Reliable(Box::new(trailer)));
+            let _ = self.shared.enqueue(trailer, None);
         }
     }
 }
@@ -230,7 +258,10 @@ impl TextStreamWriter {
         self.0.stream.as_ref().map_or("", |stream| stream.info().id())
     }
 
-    /// Sends more text; waits while too much is on its way. Of a future that is dropped, a part may have been sent.
+    /// Sends more text; waits while too much is on its way.
+    ///
+    /// What is written is of the stream once this is polled: of a future that is dropped, the rest is sent before what is
+    /// written next, or before the [end](Self::close).
     ///
     /// # Errors
     ///
@@ -245,6 +276,9 @@ impl TextStreamWriter {
 
     /// Ends the stream.
     ///
+    /// Returns when the end is on its way. Dropping the future before does not keep the stream open: it ends early, or, if all
+    /// that was written is on its way, as it should.
+    ///
     /// # Errors
     ///
     /// [`SendStreamError`].
@@ -252,7 +286,7 @@ impl TextStreamWriter {
         self.0.close(HashMap::new()).await
     }
 
-    /// Ends the stream, and says something at its end.
+    /// Ends the stream, and says something at its end. For the rest see [`close`](Self::close).
     ///
     /// # Errors
     ///
@@ -268,7 +302,10 @@ impl ByteStreamWriter {
         self.0.stream.as_ref().map_or("", |stream| stream.info().id())
     }
 
-    /// Sends more bytes; waits while too much is on its way. Of a future that is dropped, a part may have been sent.
+    /// Sends more bytes; waits while too much is on its way.
+    ///
+    /// What is written is of the stream once this is polled: of a future that is dropped, the rest is sent before what is
+    /// written next, or before the [end](Self::close).
     ///
     /// # Errors
     ///
@@ -282,6 +319,9 @@ impl ByteStreamWriter {
     }
 
     /// Ends the stream.
+    ///
+    /// Returns when the end is on its way. Dropping the future before does not keep the stream open: it ends early, or, if all
+    /// that was written is on its way, as it should.
     ///
     /// # Errors
     ///

@@ -15,6 +15,11 @@ impl<T> TakeOnce<T> {
     pub fn take(&self) -> Option<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+
+    /// Something about it, unless it is taken.
+    pub(crate) fn look<R>(&self, at: impl FnOnce(&T) -> R) -> Option<R> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(at)
+    }
 }
 
 impl<T> Clone for TakeOnce<T> {

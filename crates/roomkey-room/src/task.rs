@@ -50,7 +50,7 @@ pub(crate) struct Task {
     pub(crate) core: Core,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) own_commands: mpsc::WeakUnboundedSender<Command>,
-    pub(crate) data: mpsc::Receiver<ReliableData>,
+    pub(crate) data: mpsc::UnboundedReceiver<ReliableData>,
     pub(crate) events: Arc<Broadcast>,
     pub(crate) sinks: Arc<Sinks>,
     pub(crate) local_sids: Arc<LocalSids>,
@@ -119,12 +119,9 @@ impl Task {
                 Input::Command(Some(command)) => self.obey(command, now),
                 Input::Command(None) => {
                     has_handles = false;
-                    self.core.leave(now);
+                    self.leave(now);
                 }
-                Input::Data(Some(ReliableData { packet, reply })) => {
-                    // Whoever gave the wait up has sent it all the same.
-                    let _ = reply.send(self.core.send_packet(*packet, true, now));
-                }
+                Input::Data(Some(data)) => self.send_reliable(data, now),
                 Input::Data(None) => has_data = false,
                 Input::Message(Some(bytes)) => self.core.handle_message(&bytes, now),
                 Input::Message(None) => {
@@ -255,9 +252,13 @@ impl Task {
                 outlet.set_waker(self.sinks.waker());
                 outlet.set_muted(request.is_muted);
                 self.io.outlets.push((id, outlet));
-                let commands = self.own_commands.clone();
+                let (commands, local_sids) = (self.own_commands.clone(), Arc::clone(&self.local_sids));
                 let reply = Box::new(move |result: Result<_, _>| {
                     let has_failed = result.is_err();
+                    if let Ok(sid) = &result {
+                        // Before whoever published it can ask for it.
+                        local_sids.insert(id, sid);
+                    }
                     // Whoever gave the wait up does not want the track.
                     if (reply.send(result).is_err() || has_failed)
                         && let Some(commands) = commands.upgrade()
@@ -295,14 +296,9 @@ impl Task {
                     None => self.methods.unregister(&name),
                 }
             }
-            Command::Reliable(packet) => {
-                if let Err(error) = self.core.send_packet(*packet, true, now) {
-                    tracing::debug!(%error, "the end of a stream is not sent");
-                }
-            }
-            Command::Lossy(packet) => {
-                if let Err(error) = self.core.send_packet(*packet, false, now) {
-                    tracing::debug!(%error, "lossy data is dropped");
+            Command::Lossy { packet, reply } => {
+                if !reply.is_closed() {
+                    let _ = reply.send(self.core.send_packet(*packet, false, now));
                 }
             }
             Command::NetworkChanged => self.core.network_changed(now),
@@ -310,13 +306,36 @@ impl Task {
                 self.io.websocket = None;
                 self.core.handle_closed(now);
             }
-            Command::Leave => self.core.leave(now),
+            Command::Leave => self.leave(now),
         }
+    }
+
+    fn send_reliable(&mut self, data: ReliableData, now: Instant) {
+        if data.is_given_up() {
+            return;
+        }
+        let ReliableData { packet, reply, place } = data;
+        let _ = reply.send(self.core.send_packet(*packet, true, now));
+        drop(place);
+    }
+
+    /// What was asked for before goes first: ends of streams are in the queue of data.
+    fn leave(&mut self, now: Instant) {
+        while let Ok(data) = self.data.try_recv() {
+            self.send_reliable(data, now);
+        }
+        self.core.leave(now);
     }
 
     fn end_outlet(&mut self, id: LocalTrackId) {
         self.local_sids.remove(id);
+        self.sid_changed();
         self.io.outlets.retain(|(known, _)| *known != id);
+    }
+
+    /// Wakes who waits for something of an own track, and knows it by its sid.
+    fn sid_changed(&self) {
+        self.participants.send_modify(|_| {});
     }
 
     fn outlet(&mut self, id: LocalTrackId) -> Option<&mut Box<dyn RtpOutlet>> {
@@ -501,11 +520,13 @@ impl Task {
             }
             Happened::LocalTrackPublished(id, publication) => {
                 self.local_sids.insert(id, &publication.sid);
+                self.sid_changed();
                 self.set_sending(Some(id), true);
                 self.tell(RoomEvent::LocalTrackPublished(publication));
             }
             Happened::LocalTrackRepublished(id, publication, previous_sid) => {
                 self.local_sids.insert(id, &publication.sid);
+                self.sid_changed();
                 self.set_sending(Some(id), true);
                 self.tell(RoomEvent::LocalTrackRepublished { publication, previous_sid });
             }
@@ -535,6 +556,8 @@ impl Task {
         self.io.outlets.clear();
         self.commands.close();
         while self.commands.try_recv().is_ok() {}
+        self.data.close();
+        while self.data.try_recv().is_ok() {}
     }
 
     fn subscribed(&self, publication: &TrackPublication) -> RemoteTrack {

@@ -6,13 +6,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use roomkey_dev_server::{Config, DevServer};
 use roomkey_room::{
     AudioFrame, AudioSource, AudioSourceOptions, AudioStream, AudioStreamOptions, ByteStreamOptions, ConnectError,
     ConnectionState, DataPacket, DisconnectReason, EncodedVideoFrame, LocalTrack, Participant, PublishError, Room,
-    RoomBuilder, RoomError, RoomEvent, RoomEvents, RpcError, RpcRequest, StreamError, TextStreamOptions, TrackKind,
-    TrackPublishOptions, TrackSource, VideoCodec, VideoSource, VideoSourceOptions, VideoStreamOptions,
+    RoomBuilder, RoomError, RoomEvent, RoomEvents, RpcError, RpcRequest, StreamError, StreamLimits, TextStreamOptions,
+    TrackKind, TrackPublishOptions, TrackSource, VideoCodec, VideoSource, VideoSourceOptions, VideoStreamOptions,
 };
 use roomkey_token::{AccessToken, Signer, VideoGrant};
 use tokio::time::timeout;
@@ -456,4 +456,129 @@ async fn a_source_can_be_published_again_at_once_after_its_end() {
             publication.unpublish();
         }
     }
+}
+
+/// Polls it once, and gives it up: on the thread of the room, which has no turn in between.
+fn give_up(future: impl Future) {
+    assert!(future.now_or_never().is_none(), "it waits");
+}
+
+#[tokio::test]
+async fn a_message_that_is_given_up_while_it_waits_is_not_sent() {
+    let server = server().await;
+    let (alice, _) = join_with(&server, "alice", &Room::builder()).await;
+    let (bob, mut at_bob) = join_with(&server, "bob", &Room::builder()).await;
+    active(&alice, "bob").await;
+    active(&bob, "alice").await;
+    let me = alice.local_participant();
+    for is_reliable in [true, false] {
+        give_up(me.publish_data(DataPacket::new("given up").reliable(is_reliable)));
+    }
+    give_up(me.send_text("given up", TextStreamOptions::new("said")));
+    me.publish_data(DataPacket::new("sent")).await.unwrap();
+    let first = event(&mut at_bob, |event| match event {
+        RoomEvent::DataReceived { payload, .. } => Some(payload.to_vec()),
+        RoomEvent::TextStreamOpened { .. } => Some(b"a stream".to_vec()),
+        _ => None,
+    });
+    assert_eq!(first.await, b"sent");
+}
+
+#[tokio::test]
+async fn streams_end_once_and_whole_whatever_is_given_up() {
+    let server = server().await;
+    let (alice, _) = join_with(&server, "alice", &Room::builder()).await;
+    let (bob, mut at_bob) = join_with(&server, "bob", &Room::builder()).await;
+    active(&alice, "bob").await;
+    active(&bob, "alice").await;
+    let me = alice.local_participant();
+    let long = "0123456789".repeat(5_000);
+    let options = || TextStreamOptions::new("said");
+
+    give_up(me.stream_text(options()));
+
+    // Writes of which the first packet waits: the rest goes before what follows.
+    let mut writer = me.stream_text(options()).await.unwrap();
+    give_up(writer.write(&long));
+    writer.write("the end").await.unwrap();
+    writer.close().await.unwrap();
+
+    let mut writer = me.stream_text(options()).await.unwrap();
+    writer.write("whole").await.unwrap();
+    give_up(writer.close());
+
+    let mut writer = me.stream_text(options()).await.unwrap();
+    give_up(writer.write(&long));
+    give_up(writer.close());
+
+    // Dropped at once, its end does not overtake its beginning.
+    drop(me.stream_text(options()).await.unwrap());
+
+    let mut outcomes = Vec::new();
+    while outcomes.len() < 4 {
+        let mut reader = event(&mut at_bob, |event| match event {
+            RoomEvent::TextStreamOpened { reader, .. } => reader.take(),
+            _ => None,
+        })
+        .await;
+        outcomes.push(timeout(PATIENCE, reader.read_all()).await.expect("each stream ends"));
+    }
+    assert_eq!(outcomes[0], Ok(long + "the end"));
+    assert_eq!(outcomes[1], Ok("whole".to_owned()));
+    for cut in &outcomes[2..] {
+        assert!(matches!(cut, Err(StreamError::Aborted { .. })), "{cut:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_sent_is_an_error_reliable_or_not() {
+    let server = server().await;
+    let (alice, _) = join_with(&server, "alice", &Room::builder()).await;
+    let mute = token("mute", |grant| grant.with_can_publish_data(false));
+    let mute = Room::builder().connect(&server.url(), &mute).await.unwrap();
+    for is_reliable in [true, false] {
+        let message = |bytes: usize| DataPacket::new(vec![0; bytes]).reliable(is_reliable);
+        assert_eq!(mute.local_participant().publish_data(message(10)).await, Err(RoomError::NotAllowed));
+        let too_large = alice.local_participant().publish_data(message(64_000)).await;
+        assert!(matches!(too_large, Err(RoomError::TooLarge { limit: 64_000 })), "{too_large:?}");
+        assert_eq!(alice.local_participant().publish_data(message(10)).await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_goes_out_before_the_room_is_left() {
+    let server = server().await;
+    let (alice, _) = join_with(&server, "alice", &Room::builder()).await;
+    let (bob, mut at_bob) = join_with(&server, "bob", &Room::builder()).await;
+    active(&alice, "bob").await;
+    active(&bob, "alice").await;
+    let writer = alice.local_participant().stream_text(TextStreamOptions::new("said")).await.unwrap();
+    drop((writer, alice));
+    let mut reader = event(&mut at_bob, |event| match event {
+        RoomEvent::TextStreamOpened { reader, .. } => reader.take(),
+        _ => None,
+    })
+    .await;
+    let outcome = timeout(PATIENCE, reader.read_all()).await.unwrap();
+    assert!(matches!(outcome, Err(StreamError::Aborted { .. })), "told before the sender left: {outcome:?}");
+}
+
+#[tokio::test]
+async fn an_application_may_say_that_it_waits_for_ever() {
+    let server = server().await;
+    let mut limits = StreamLimits::default();
+    limits.idle_timeout = Duration::MAX;
+    let builder = Room::builder().connect_timeout(Duration::MAX).stream_limits(limits);
+    let (alice, _) = join_with(&server, "alice", &builder).await;
+    let (bob, mut at_bob) = join_with(&server, "bob", &builder).await;
+    active(&alice, "bob").await;
+    active(&bob, "alice").await;
+    let mut writer = alice.local_participant().stream_text(TextStreamOptions::new("said")).await.unwrap();
+    writer.write("hello").await.unwrap();
+    let mut reader = event(&mut at_bob, |event| match event {
+        RoomEvent::TextStreamOpened { reader, .. } => reader.take(),
+        _ => None,
+    })
+    .await;
+    assert_eq!(timeout(PATIENCE, reader.next()).await.unwrap(), Some(Ok("hello".to_owned())));
 }

@@ -386,6 +386,16 @@ async fn a_source_that_never_answers_ends_the_start_in_its_time() {
     assert_eq!(now() - begun, Duration::from_secs(7));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_start_may_take_for_ever() {
+    let mut stage = Stage::new();
+    let session = stage.session.clone();
+    let options = StartOptions::new().with_timeout(Duration::MAX);
+    let start = tokio::spawn(async move { session.start(options).await });
+    stage.room().await.joined().await;
+    start.await.unwrap().unwrap();
+}
+
 fn now() -> Instant {
     crate::clock::now().at.into()
 }

@@ -7,6 +7,7 @@ use roomkey_signal::Leave;
 use super::link::Dial;
 use super::regions::{FetchId, Next};
 use super::{Core, Effect, Phase};
+use crate::clock::later;
 use crate::error::ConnectError;
 
 /// Between two tries of a join at a server that is out of order.
@@ -37,7 +38,12 @@ pub(super) enum Otherwise {
 
 impl Joining {
     pub(super) fn new(limit: Duration, has_regions: bool, now: Instant) -> Self {
-        Self { deadline: now + limit, share: has_regions.then(|| now + limit / 2), error: None, pending: None }
+        Self {
+            deadline: later(now, limit),
+            share: has_regions.then(|| later(now, limit / 2)),
+            error: None,
+            pending: None,
+        }
     }
 
     pub(super) fn timeout(&self) -> Instant {

@@ -39,7 +39,7 @@ impl Packets {
         Self {
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
-            readers: OpenReaders::new(limits.unread_bytes),
+            readers: OpenReaders::new(&limits),
             streams: IncomingStreams::new(limits),
             queue: VecDeque::new(),
             queued: 0,
@@ -219,7 +219,8 @@ impl Core {
         let origin = Origin { identity: identity.as_str().into(), sid: sid.as_str().into() };
         let value = self.calls.rpc.handle_packet(now, &origin.identity, value);
         let Some(value) = value.and_then(|value| self.packets.streams.handle_packet(now, &origin, value)) else {
-            return;
+            // At once, since what a packet unpacks to is bounded by what its reader may keep.
+            return self.drain_streams(now);
         };
         let participant = self.members.sender(&identity, &sid);
         let sender =

@@ -70,7 +70,7 @@ pub enum StreamError {
         /// The most bytes that it would collect.
         limit: usize,
     },
-    /// More came than was read, up to the limit of what is kept for a reader.
+    /// More came than was read, up to the limit of what is kept for a reader, or for all readers of the room.
     TooMuchUnread {
         /// The most bytes that are kept.
         limit: usize,
@@ -111,7 +111,7 @@ impl fmt::Display for StreamError {
             Self::TooManyStreams => f.write_str("too many streams are open"),
             Self::TooLarge { limit } => write!(f, "the stream has more than the {limit} bytes that may be collected"),
             Self::TooMuchUnread { limit } => {
-                write!(f, "the stream was not read: more than {limit} bytes of it were waiting")
+                write!(f, "the stream was not read: more than {limit} bytes of it, or of all streams, were waiting")
             }
             Self::Closed => f.write_str("the stream has been closed"),
         }

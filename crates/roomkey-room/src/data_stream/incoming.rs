@@ -13,6 +13,7 @@ use super::error::StreamError;
 use super::inflate::Inflater;
 use super::info::StreamInfo;
 use super::limits::StreamLimits;
+use crate::clock::later;
 use crate::names::{ParticipantIdentity, ParticipantSid};
 use finished::Finished;
 
@@ -208,7 +209,7 @@ impl IncomingStreams {
     fn schedule_check(&mut self) {
         let idle_timeout = self.limits.idle_timeout;
         let check = |stream: &OpenStream| {
-            let idle = stream.last_heard + idle_timeout;
+            let idle = later(stream.last_heard, idle_timeout);
             stream.doubt.as_ref().map_or(idle, |doubt| doubt.until.min(idle))
         };
         self.next_idle_check = self.open.values().map(check).min();
@@ -268,7 +269,7 @@ impl IncomingStreams {
             doubt: None,
         };
         self.open.insert(key, stream);
-        let idle_at = now + self.limits.idle_timeout;
+        let idle_at = later(now, self.limits.idle_timeout);
         self.next_idle_check = Some(self.next_idle_check.map_or(idle_at, |check| check.min(idle_at)));
     }
 
@@ -433,7 +434,7 @@ fn metadata_bytes(header: &proto::Header) -> usize {
         + of_kind
 }
 
-fn attributes_bytes(attributes: &HashMap<String, String>) -> usize {
+pub(crate) fn attributes_bytes(attributes: &HashMap<String, String>) -> usize {
     attributes.iter().map(|(key, value)| key.len() + value.len() + ENTRY_BYTES).sum()
 }
 

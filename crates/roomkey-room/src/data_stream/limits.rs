@@ -21,6 +21,10 @@ pub struct StreamLimits {
     pub decompression_ratio: u64,
     /// How many bytes of a stream are kept for a reader that does not read; 16 MiB unless set.
     pub unread_bytes: usize,
+    /// How many bytes are kept of all streams of the room together, for readers that do not read, that are collecting, or that
+    /// nobody has taken yet: 128 MiB unless set, so that one stream of as much as `read_all` collects leaves room for others.
+    /// What comes beyond ends the stream that it is of.
+    pub unread_bytes_in_all: usize,
 }
 
 impl Default for StreamLimits {
@@ -33,6 +37,7 @@ impl Default for StreamLimits {
             decompressed_bytes: 64 * 1024 * 1024,
             decompression_ratio: 256,
             unread_bytes: 16 * 1024 * 1024,
+            unread_bytes_in_all: 128 * 1024 * 1024,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! that decide are pure: [`incoming`] makes events of packets, [`outgoing`] packets of contents. [`reader`] is what an
 //! application reads from.
 
+pub(crate) mod budget;
 pub(crate) mod content;
 pub(crate) mod error;
 pub(crate) mod incoming;

@@ -2,16 +2,19 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 
+use super::budget::{Budget, Held};
 use super::content::Content;
 use super::error::StreamError;
-use super::incoming::{IncomingEvent, IncomingStreams, StreamKey};
+use super::incoming::{IncomingEvent, IncomingStreams, StreamKey, attributes_bytes};
 use super::info::{ByteStreamInfo, StreamInfo, TextStreamInfo};
+use super::limits::StreamLimits;
 
 macro_rules! reader {
     ($(#[$doc:meta])* $reader:ident of $item:ty, with $info:ty, $read_all:literal) => {
@@ -19,12 +22,16 @@ macro_rules! reader {
         ///
         /// As a [`Stream`] it gives the pieces as they came. An error is its last item; what came before the error has been
         /// given. What comes while nobody reads is kept up to
-        /// [`StreamLimits::unread_bytes`](crate::StreamLimits::unread_bytes), beyond which the stream fails with
-        /// [`StreamError::TooMuchUnread`]. Who drops the reader gets nothing more, and what still comes is thrown away.
+        /// [`StreamLimits::unread_bytes`](crate::StreamLimits::unread_bytes), and up to
+        /// [`StreamLimits::unread_bytes_in_all`](crate::StreamLimits::unread_bytes_in_all) of all streams of the room, beyond
+        /// which the stream fails with [`StreamError::TooMuchUnread`]. Who drops the reader gets nothing more, and what still
+        /// comes is thrown away.
         pub struct $reader {
             info: $info,
             shared: Arc<Shared<$item>>,
             collected: $item,
+            /// What the collected bytes take of the room's budget.
+            held: Held,
             failure: Option<StreamError>,
         }
 
@@ -37,7 +44,8 @@ macro_rules! reader {
             #[doc = $read_all]
             ///
             /// Dropping the future loses nothing: the next call goes on where it was. What was taken through the [`Stream`], or
-            /// has been given before, is not in it.
+            /// has been given before, is not in it. What is collected counts for
+            /// [`StreamLimits::unread_bytes_in_all`](crate::StreamLimits::unread_bytes_in_all) until it is returned.
             ///
             /// # Errors
             ///
@@ -52,17 +60,28 @@ macro_rules! reader {
             ///
             /// Why the stream failed, or [`StreamError::TooLarge`] if it has more than the limit.
             pub async fn read_all_within(&mut self, limit: usize) -> Result<$item, StreamError> {
-                while let Some(piece) = self.next().await {
-                    let piece = piece?;
+                while let Some(piece) = poll_fn(|cx| self.poll_held(cx)).await {
+                    let Ok((piece, mut held)) = piece else { break };
                     if self.collected.len().saturating_add(piece.len()) > limit {
                         self.shared.give_up();
                         self.failure = Some(StreamError::TooLarge { limit });
                         break;
                     }
                     self.collected.append_piece(&piece);
+                    self.held.merge(held.split(piece.len()));
                 }
                 let collected = std::mem::take(&mut self.collected);
+                self.held.clear();
                 self.failure.clone().map_or(Ok(collected), Err)
+            }
+
+            /// The next piece, with what it takes of the budget.
+            fn poll_held(&mut self, cx: &Context<'_>) -> Poll<Option<Result<($item, Held), StreamError>>> {
+                let piece = self.shared.poll_piece(cx);
+                if let Poll::Ready(Some(Err(error))) = &piece {
+                    self.failure = Some(error.clone());
+                }
+                piece
             }
 
             /// What the sender said at the end of the stream, by key: `None` until all has been read, and if there was no
@@ -77,11 +96,7 @@ macro_rules! reader {
             type Item = Result<$item, StreamError>;
 
             fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-                let piece = self.shared.poll_piece(cx);
-                if let Poll::Ready(Some(Err(error))) = &piece {
-                    self.failure = Some(error.clone());
-                }
-                piece
+                self.poll_held(cx).map_ok(|(piece, _)| piece)
             }
         }
 
@@ -119,6 +134,7 @@ pub(crate) enum StreamReader {
 #[derive(Debug)]
 pub(crate) struct OpenReaders {
     unread_bytes: usize,
+    budget: Budget,
     sinks: HashMap<StreamKey, Sink>,
 }
 
@@ -129,9 +145,10 @@ enum Sink {
 }
 
 impl OpenReaders {
-    /// Readers for which so many bytes are kept, each.
-    pub(crate) fn new(unread_bytes: usize) -> Self {
-        Self { unread_bytes, sinks: HashMap::new() }
+    /// Readers for which so many bytes are kept.
+    pub(crate) fn new(limits: &StreamLimits) -> Self {
+        let budget = Budget::new(limits.unread_bytes_in_all);
+        Self { unread_bytes: limits.unread_bytes, budget, sinks: HashMap::new() }
     }
 
     /// Takes what happened to a stream, and gives the reader of one that begins. `streams` is where the event is from: what
@@ -166,16 +183,17 @@ impl OpenReaders {
     }
 
     fn open(&mut self, key: StreamKey, info: StreamInfo) -> StreamReader {
+        let held = self.budget.nothing();
         match info {
             StreamInfo::Text(info) => {
-                let shared = Arc::new(Shared::new(self.unread_bytes));
+                let shared = Arc::new(Shared::new(self.unread_bytes, &self.budget));
                 self.sinks.insert(key, Sink::Text(Arc::clone(&shared)));
-                StreamReader::Text(TextStreamReader { info, shared, collected: String::new(), failure: None })
+                StreamReader::Text(TextStreamReader { info, shared, collected: String::new(), held, failure: None })
             }
             StreamInfo::Bytes(info) => {
-                let shared = Arc::new(Shared::new(self.unread_bytes));
+                let shared = Arc::new(Shared::new(self.unread_bytes, &self.budget));
                 self.sinks.insert(key, Sink::Bytes(Arc::clone(&shared)));
-                StreamReader::Bytes(ByteStreamReader { info, shared, collected: Vec::new(), failure: None })
+                StreamReader::Bytes(ByteStreamReader { info, shared, collected: Vec::new(), held, failure: None })
             }
         }
     }
@@ -191,7 +209,8 @@ struct Shared<T> {
 #[derive(Debug)]
 struct Queue<T> {
     pieces: VecDeque<T>,
-    unread_bytes: usize,
+    /// What the pieces and the attributes of the trailer take of the room's budget.
+    unread: Held,
     end: End,
     trailer_attributes: Option<HashMap<String, String>>,
     waker: Option<Waker>,
@@ -210,9 +229,9 @@ enum End {
 }
 
 impl<T: Piece> Shared<T> {
-    fn new(limit: usize) -> Self {
-        let queue =
-            Queue { pieces: VecDeque::new(), unread_bytes: 0, end: End::Open, trailer_attributes: None, waker: None };
+    fn new(limit: usize, budget: &Budget) -> Self {
+        let unread = budget.nothing();
+        let queue = Queue { pieces: VecDeque::new(), unread, end: End::Open, trailer_attributes: None, waker: None };
         Self { queue: Mutex::new(queue), limit }
     }
 
@@ -222,13 +241,11 @@ impl<T: Piece> Shared<T> {
         if queue.end != End::Open {
             return false;
         }
-        let bytes = piece.bytes() + PIECE_BYTES;
-        let is_kept = queue.unread_bytes.saturating_add(bytes) <= self.limit;
-        if is_kept {
-            queue.unread_bytes += bytes;
-            queue.pieces.push_back(piece);
-        } else {
-            queue.end = End::Failed(StreamError::TooMuchUnread { limit: self.limit });
+        let kept = queue.keep(piece.bytes() + PIECE_BYTES, self.limit);
+        let is_kept = kept.is_ok();
+        match kept {
+            Ok(()) => queue.pieces.push_back(piece),
+            Err(error) => queue.end = End::Failed(error),
         }
         wake(queue);
         is_kept
@@ -239,16 +256,22 @@ impl<T: Piece> Shared<T> {
         if queue.end != End::Open {
             return;
         }
-        queue.trailer_attributes = trailer_attributes;
-        queue.end = outcome.map_or_else(End::Failed, |()| End::Over);
+        let bytes = trailer_attributes.as_ref().map_or(0, attributes_bytes);
+        match queue.keep(bytes, self.limit) {
+            Ok(()) => {
+                queue.trailer_attributes = trailer_attributes;
+                queue.end = outcome.map_or_else(End::Failed, |()| End::Over);
+            }
+            Err(error) => queue.end = End::Failed(outcome.err().unwrap_or(error)),
+        }
         wake(queue);
     }
 
-    fn poll_piece(&self, cx: &Context<'_>) -> Poll<Option<Result<T, StreamError>>> {
+    fn poll_piece(&self, cx: &Context<'_>) -> Poll<Option<Result<(T, Held), StreamError>>> {
         let mut queue = self.lock();
         if let Some(piece) = queue.pieces.pop_front() {
-            queue.unread_bytes -= piece.bytes() + PIECE_BYTES;
-            return Poll::Ready(Some(Ok(piece)));
+            let held = queue.unread.split(piece.bytes() + PIECE_BYTES);
+            return Poll::Ready(Some(Ok((piece, held))));
         }
         if let End::Failed(error) = &queue.end {
             let error = error.clone();
@@ -268,7 +291,7 @@ impl<T: Piece> Shared<T> {
         let mut queue = self.lock();
         queue.end = End::Unwanted;
         let unread = std::mem::take(&mut queue.pieces);
-        queue.unread_bytes = 0;
+        queue.unread.clear();
         drop(queue);
         drop(unread);
     }
@@ -277,6 +300,16 @@ impl<T: Piece> Shared<T> {
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, Queue<T>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Queue<T> {
+    /// Counts so many bytes more, if so many may be kept.
+    fn keep(&mut self, bytes: usize, limit: usize) -> Result<(), StreamError> {
+        if self.unread.bytes().saturating_add(bytes) > limit {
+            return Err(StreamError::TooMuchUnread { limit });
+        }
+        if self.unread.grow(bytes) { Ok(()) } else { Err(StreamError::TooMuchUnread { limit: self.unread.limit() }) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::error::RpcError;
 use super::request::RpcRequest;
+use crate::clock::later;
 use crate::names::ParticipantIdentity;
 
 /// The calls of this client that are under way, by request id.
@@ -92,8 +93,3 @@ impl Caller {
 
 /// How long an answer is waited for after its sender is said to have left.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// An application may say that it waits for ever.
-fn later(now: Instant, wait: Duration) -> Instant {
-    now.checked_add(wait).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 24 * 60 * 60))
-}

@@ -11,6 +11,7 @@ use super::malformed::MalformedVideo;
 use super::packet::{Depacketized, MAX_FRAME, VideoPacket};
 use super::timeline::Timeline;
 use super::{av1, h264, vp8, vp9};
+use crate::clock::later;
 
 /// Puts packets in order and frames together.
 ///
@@ -148,7 +149,7 @@ impl FrameAssembler {
             self.advance(now);
         }
         if self.position.is_none() {
-            while self.held.first_key_value().is_some_and(|(_, held)| held.arrived + self.patience <= now) {
+            while self.held.first_key_value().is_some_and(|(_, held)| later(held.arrived, self.patience) <= now) {
                 self.drop_first();
             }
         }
@@ -233,7 +234,7 @@ impl FrameAssembler {
     fn gap_deadline(&self) -> Option<Instant> {
         let cursor = self.position?.cursor;
         let (sequence, next) = self.held.range(cursor..).next()?;
-        (*sequence != cursor).then(|| next.arrived + self.patience)
+        (*sequence != cursor).then(|| later(next.arrived, self.patience))
     }
 
     /// The frame at the position will not be whole: go on at the next key frame that is held, or ask for one.

@@ -9,6 +9,7 @@ use roomkey_room::{
 
 use crate::agent_expectation::{AgentExpectation, AgentSelector};
 use crate::agent_state::{AgentFailure, AgentSnapshot, AgentState};
+use crate::clock::later;
 use crate::session_state::SessionState;
 use crate::track_ref::TrackRef;
 
@@ -104,15 +105,15 @@ impl Agent {
         let mut snapshot = self.look(participants);
         let is_new = self.is_awaited_back || self.chosen.is_none();
         match before {
-            SessionState::Disconnected(_) | SessionState::Connecting => self.deadline = Some(now + self.timeout),
+            SessionState::Disconnected(_) | SessionState::Connecting => self.deadline = Some(later(now, self.timeout)),
             // Whoever is missing after a restart has as much time as at first.
             SessionState::Restarting if snapshot.participant.is_none() => {
-                self.deadline = Some(now + self.timeout);
+                self.deadline = Some(later(now, self.timeout));
                 self.is_awaited_back = self.chosen.is_some();
             }
             // What ran out while nothing could come is given a moment.
             SessionState::Resuming if session == SessionState::Connected => {
-                self.deadline = self.deadline.map(|deadline| deadline.max(now + self.grace));
+                self.deadline = self.deadline.map(|deadline| deadline.max(later(now, self.grace)));
             }
             SessionState::Restarting | SessionState::Resuming | SessionState::Connected => {}
         }
@@ -138,7 +139,7 @@ impl Agent {
         // The first to come has what is left of the time for coming. One that comes after that has as much for itself.
         let is_late_comer = is_new && is_late || self.is_awaited_back || self.chosen.is_some() && !is_same;
         if is_late_comer {
-            self.deadline = Some(surroundings.now + self.timeout);
+            self.deadline = Some(later(surroundings.now, self.timeout));
         }
         let is_late = is_late && !is_late_comer;
         let is_active = agent.state == ParticipantState::Active;
@@ -180,7 +181,7 @@ impl Agent {
         }
         if !self.is_awaited_back {
             self.is_awaited_back = true;
-            self.deadline = Some(surroundings.now + self.grace);
+            self.deadline = Some(later(surroundings.now, self.grace));
             return AgentState::Reconnecting;
         }
         if is_late { AgentState::Failed(AgentFailure::Left(self.left_because)) } else { AgentState::Reconnecting }

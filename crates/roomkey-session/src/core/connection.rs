@@ -8,6 +8,7 @@ use roomkey_source::{Claims, Credentials, FetchError};
 
 use super::metrics::Metrics;
 use super::{Now, Output, StartPlan};
+use crate::clock::later;
 use crate::error::{SessionError, StartError};
 use crate::options::{Ready, RestartPolicy};
 use crate::session_state::{EndReason, SessionState};
@@ -128,7 +129,7 @@ impl Connection {
             return false;
         }
         self.state = SessionState::Connecting;
-        let deadline = now.at + plan.timeout;
+        let deadline = later(now.at, plan.timeout);
         let attempt = Attempt {
             start: Some(start),
             plan,
@@ -459,7 +460,7 @@ impl Connection {
         let until = now.at + longest.mul_f64(0.5 + self.chance.f64() / 2.0);
         attempt.restarts += 1;
         attempt.has_asked_again = false;
-        attempt.deadline = until + attempt.plan.timeout;
+        attempt.deadline = later(until, attempt.plan.timeout);
         self.state = SessionState::Connecting;
         self.phase = Phase::BackingOff { until, attempt };
     }

@@ -42,6 +42,7 @@ use self::metrics::Metrics;
 use self::outbox::{Outbox, Recipients, Sent};
 use self::preconnect::Preconnect;
 use crate::agent_state::{AgentFailure, AgentSnapshot, AgentState};
+use crate::clock::later;
 use crate::error::{SendError, SessionError, StartError};
 use crate::message::{Message, MessageEvent, MessageId, MessageKind, Status};
 use crate::options::{Ready, Settings};
@@ -355,7 +356,7 @@ impl Core {
         self.metrics.room(now.at);
         self.preconnect.handle_room(now.at, self.settings.agent_timeout);
         if self.connection.awaits_agent() {
-            self.ready_until = Some(now.at + self.settings.agent_timeout);
+            self.ready_until = Some(later(now.at, self.settings.agent_timeout));
         }
         let has_preconnect = self.preconnect.is_recording();
         self.outputs.push_back(Output::Publish { room, has_preconnect });

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use roomkey_room::{Participant, ParticipantIdentity, ParticipantState, TrackSid};
 
+use crate::clock::later;
+
 #[derive(Default)]
 pub(crate) struct Preconnect {
     state: State,
@@ -75,7 +77,7 @@ impl Preconnect {
     /// The room is there: an agent has this long to come.
     pub(crate) fn handle_room(&mut self, now: Instant, patience: Duration) {
         if let State::Recording { until, .. } = &mut self.state {
-            *until = Some(now + patience);
+            *until = Some(later(now, patience));
         }
     }
 

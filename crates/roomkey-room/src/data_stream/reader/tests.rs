@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use livekit_protocol::data_packet::Value;
 use livekit_protocol::data_stream as proto;
 
@@ -84,6 +84,50 @@ fn what_is_not_read_is_bounded() {
 }
 
 #[test]
+fn what_is_not_read_of_all_streams_is_bounded_and_the_others_live() {
+    // Two pieces of three streams, of which one is collected and one waits unread.
+    let mut room = Room::with(StreamLimits { unread_bytes_in_all: 3 * 74 + 10, ..StreamLimits::default() });
+    let [mut collecting, unread, mut third] = ["a", "b", "c"].map(|id| room.open_text(id));
+    room.chunk("a", 0, "0123456789");
+    assert_eq!(collecting.read_all().now_or_never(), None);
+    assert_eq!(room.readers.budget.held(), 10, "what is collected counts");
+    room.chunk("b", 0, "0123456789");
+    room.chunk("b", 1, "0123456789");
+    room.chunk("c", 0, "0123456789");
+    room.chunk("c", 1, "0123456789");
+    assert_eq!(room.streams.open_streams(), 2, "the one that went beyond has ended");
+    assert_eq!(third.next().now_or_never(), Some(Some(Ok("0123456789".to_owned()))));
+    assert_eq!(third.next().now_or_never(), Some(Some(Err(StreamError::TooMuchUnread { limit: 232 }))));
+    room.chunk("a", 1, "the rest");
+    assert_eq!(collecting.read_all().now_or_never(), None);
+    room.trailer("a", "");
+    assert_eq!(collecting.read_all().now_or_never(), Some(Ok("0123456789the rest".to_owned())));
+    drop((unread, third, collecting));
+    assert_eq!(room.readers.budget.held(), 0, "whoever goes gives all back");
+}
+
+#[test]
+fn streams_of_one_packet_and_trailers_count_while_nobody_takes_the_reader() {
+    let mut room = Room::with(StreamLimits { unread_bytes_in_all: 2 * (64 + 100), ..StreamLimits::default() });
+    let bytes = || proto::header::ContentHeader::ByteHeader(proto::ByteHeader::default());
+    let mut readers: Vec<_> = (0..100)
+        .filter_map(|number: u32| match room.open(&number.to_string(), bytes(), Some(vec![0; 100])) {
+            Some(StreamReader::Bytes(reader)) => Some(reader),
+            _ => None,
+        })
+        .collect();
+    let outcomes: Vec<_> = readers.iter_mut().map(|reader| reader.read_all().now_or_never().unwrap()).collect();
+    assert!(outcomes[..2].iter().all(Result::is_ok), "{outcomes:?}");
+    assert!(outcomes[2..].iter().all(|outcome| *outcome == Err(StreamError::TooMuchUnread { limit: 328 })));
+
+    let mut room = Room::with(StreamLimits { unread_bytes_in_all: 10, ..StreamLimits::default() });
+    let mut reader = room.open_text("s");
+    room.trailer("s", "");
+    assert_eq!(reader.read_all().now_or_never(), Some(Err(StreamError::TooMuchUnread { limit: 10 })));
+    assert_eq!((reader.trailer_attributes(), room.readers.budget.held()), (None, 0));
+}
+
+#[test]
 fn a_dropped_reader_leaves_its_stream() {
     let mut room = Room::new(1_000);
     let reader = room.open_text("s");
@@ -126,10 +170,14 @@ struct Room {
 
 impl Room {
     fn new(unread_bytes: usize) -> Self {
+        Self::with(StreamLimits { unread_bytes, ..StreamLimits::default() })
+    }
+
+    fn with(limits: StreamLimits) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the beginning of virtual time")]
         let now = Instant::now();
-        let streams = IncomingStreams::new(StreamLimits::default());
-        Self { streams, readers: OpenReaders::new(unread_bytes), now }
+        let readers = OpenReaders::new(&limits);
+        Self { streams: IncomingStreams::new(limits), readers, now }
     }
 
     fn packet(&mut self, value: Value) -> Option<StreamReader> {

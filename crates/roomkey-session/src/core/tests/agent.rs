@@ -190,6 +190,23 @@ fn an_agent_that_leaves_fails_after_the_grace_and_another_one_takes_its_place() 
 }
 
 #[test]
+fn an_agent_that_is_waited_for_for_ever_is() {
+    let settings = Settings { agent_timeout: Duration::MAX, leave_grace: Duration::MAX, ..Settings::default() };
+    let mut stage = Stage::with(settings);
+    stage.start_with(Ready::Agent, MicrophonePlan::PreConnect);
+    stage.answer(&token("plain"), TokenOrigin::New);
+    stage.join();
+    stage.agent_says("helper", "listening");
+    stage.remove("helper");
+    stage.pass(Duration::from_secs(365 * 24 * 60 * 60));
+    assert_eq!(stage.agent_state(), AgentState::Reconnecting);
+    stage.room_state(ConnectionState::Resuming);
+    stage.room_state(ConnectionState::Connected);
+    stage.agent_says("helper", "thinking");
+    assert_eq!(stage.agent_state(), AgentState::Thinking);
+}
+
+#[test]
 fn an_agent_that_comes_again_within_the_grace_has_not_failed() {
     let mut stage = Stage::joined();
     stage.agent_says("helper", "listening");
