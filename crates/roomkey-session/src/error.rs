@@ -141,7 +141,8 @@ pub enum SendError {
     },
     /// No agent came that it could be sent to.
     NoAgent,
-    /// The room did not send it.
+    /// The room did not send it. Where the room was lost meanwhile, which it says as
+    /// [`Disconnected`](roomkey_room::RoomError::Disconnected), some of it may have arrived; it is not sent to the next room.
     Room(SendStreamError),
 }
 
