@@ -8,6 +8,7 @@ mod core;
 mod error;
 mod event_stream;
 mod message;
+mod microphone_switch;
 mod options;
 mod preconnect_stream;
 mod room_link;
@@ -33,6 +34,7 @@ pub use event_stream::EventStream;
 pub use message::{
     Attachment, AttachmentStatus, Expression, Message, MessageEvent, MessageId, MessageKind, Status, TimedSpan,
 };
+pub use microphone_switch::MicrophoneSwitch;
 pub use options::{Ready, RestartPolicy, SendPolicy};
 pub use rpc::{CallError, MethodGuard, Rpc};
 pub use send_message::SendMessage;

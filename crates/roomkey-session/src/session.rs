@@ -16,6 +16,7 @@ use crate::core::StartId;
 use crate::error::{AgentError, SessionError, StartError};
 use crate::event_stream::EventStream;
 use crate::message::{Message, MessageEvent, Status};
+use crate::microphone_switch::MicrophoneSwitch;
 use crate::options::Settings;
 use crate::room_link::{JoinRoom, Rooms};
 use crate::rpc::{CallError, Methods, Rpc};
@@ -75,6 +76,7 @@ impl Session {
             shown: Arc::clone(&shown.room),
             methods: Arc::clone(&methods),
             topics: Arc::clone(&shown.topics),
+            muted: shown.muted.subscribe(),
         };
         Self::with(settings, source, rooms, shown, methods)
     }
@@ -242,6 +244,11 @@ impl Session {
         self.shared.shown.participants.subscribe()
     }
 
+    /// To mute the microphone and unmute it, in whatever room the session has.
+    pub fn microphone(&self) -> MicrophoneSwitch {
+        MicrophoneSwitch::new(self.clone())
+    }
+
     /// What happens from now on.
     pub fn events(&self) -> EventStream<SessionEvent> {
         self.shared.shown.events.listen()
@@ -314,6 +321,10 @@ impl Session {
     /// not the stay in it: the session leaves it.
     pub fn room(&self) -> Option<Room> {
         self.shared.shown.room.room.borrow().clone()
+    }
+
+    pub(crate) fn shown(&self) -> &Shown {
+        &self.shared.shown
     }
 
     pub(crate) fn request(&self, request: Request) {
