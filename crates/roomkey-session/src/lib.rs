@@ -3,6 +3,7 @@
 mod agent_expectation;
 mod agent_state;
 mod builder;
+mod call_agent;
 mod clock;
 mod core;
 mod error;
@@ -29,6 +30,7 @@ mod track_ref;
 pub use agent_expectation::{AgentExpectation, AgentSelector};
 pub use agent_state::{AgentFailure, AgentSnapshot, AgentState};
 pub use builder::SessionBuilder;
+pub use call_agent::CallAgent;
 pub use error::{AgentError, ReceiveError, SendError, SessionError, StartError};
 pub use event_stream::EventStream;
 pub use message::{
