@@ -23,6 +23,10 @@ impl LocalSids {
         self.lock().get(&id).cloned()
     }
 
+    pub(crate) fn find(&self, sid: &TrackSid) -> Option<LocalTrackId> {
+        self.lock().iter().find(|(_, known)| *known == sid).map(|(id, _)| *id)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<LocalTrackId, TrackSid>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -97,6 +97,11 @@ impl TrackPublishOptions {
         Self { is_muted, ..self }
     }
 
+    /// Whether it [begins muted](Self::muted).
+    pub fn is_muted(&self) -> bool {
+        self.is_muted
+    }
+
     /// Whether each packet of sound has the one before it as well (RFC 2198), so that a lost one is not missed; on by
     /// default. It doubles the bytes.
     pub fn red(self, has_red: bool) -> Self {
@@ -133,6 +138,8 @@ impl LocalParticipant {
             let (outlet, mut request): (Box<dyn RtpOutlet>, TrackRequest) = match &track.media {
                 Media::Audio(audio) => {
                     let outlet = audio.attach(fastrand::u32(..))?;
+                    // Not even what is captured at this moment.
+                    outlet.set_muted(is_muted);
                     (Box::new(AudioOut::new(outlet, has_red)), audio_request(audio))
                 }
                 Media::Video(video) => {
@@ -164,6 +171,21 @@ impl LocalParticipant {
     /// The publications of this client.
     pub fn track_publications(&self) -> Vec<Arc<TrackPublication>> {
         self.info().publications.clone()
+    }
+
+    /// A handle of the publication that has this sid now; `None` if none of this client's has.
+    pub fn track_publication(&self, sid: &TrackSid) -> Option<LocalTrackPublication> {
+        let kind = self.info().publication(sid)?.kind;
+        let id = self.shared.local_sids.find(sid)?;
+        let shared = Arc::clone(&self.shared);
+        Some(LocalTrackPublication { inner: Arc::new(Inner { id, shared, kind, keeps: AtomicBool::new(true) }) })
+    }
+
+    /// Ends the publication that has this sid now, if one of this client's has.
+    pub fn unpublish_track(&self, sid: &TrackSid) {
+        if let Some(publication) = self.track_publication(sid) {
+            publication.unpublish();
+        }
     }
 }
 

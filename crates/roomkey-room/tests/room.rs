@@ -324,7 +324,10 @@ async fn what_one_says_the_others_hear_until_it_is_muted_and_again_after_a_resum
 
         let mut stream = heard.audio_stream(&AudioStreamOptions::new());
         loud(&mut stream).await;
-        publication.mute();
+        let me = alice.local_participant();
+        assert!(me.track_publication(heard.sid()).is_some_and(|found| found.sid() == *heard.sid()));
+        assert!(me.track_publication(&"TR_other".into()).is_none());
+        me.track_publication(heard.sid()).unwrap().mute();
         event(&mut at_bob, |event| matches!(event, RoomEvent::TrackMuted { .. }).then_some(())).await;
         publication.unmute();
         event(&mut at_bob, |event| matches!(event, RoomEvent::TrackUnmuted { .. }).then_some(())).await;
@@ -336,7 +339,7 @@ async fn what_one_says_the_others_hear_until_it_is_muted_and_again_after_a_resum
         })
         .await;
         loud(&mut stream).await;
-        publication.unpublish();
+        me.unpublish_track(&publication.sid());
         event(&mut at_bob, |event| matches!(event, RoomEvent::TrackUnpublished { .. }).then_some(())).await;
         timeout(PATIENCE, async { while stream.next().await.is_some() {} }).await.unwrap();
         speaking.abort();

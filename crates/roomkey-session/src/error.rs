@@ -32,6 +32,21 @@ pub enum StartError {
     Agent(AgentFailure),
 }
 
+impl StartError {
+    /// Whether another start may succeed without anything being changed: after a failure that is known to pass, a start that
+    /// took too long, a room that was lost, an agent that did not come (whose room has to be
+    /// [ended](crate::Session::end) first). Not after what the application did itself, nor where a
+    /// token is refused.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Token(error) => error.is_retryable(),
+            Self::Connect(error) => error.is_retryable(),
+            Self::Timeout | Self::Ended | Self::Agent(_) => true,
+            Self::AlreadyStarted | Self::Cancelled | Self::NotAllowed => false,
+        }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -141,7 +156,8 @@ pub enum SendError {
     },
     /// No agent came that it could be sent to.
     NoAgent,
-    /// The room did not send it.
+    /// The room did not send it. Where the room was lost meanwhile, which it says as
+    /// [`Disconnected`](roomkey_room::RoomError::Disconnected), some of it may have arrived; it is not sent to the next room.
     Room(SendStreamError),
 }
 
@@ -193,3 +209,28 @@ impl fmt::Display for ReceiveError {
 }
 
 impl Error for ReceiveError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_tried_again_where_that_may_help() {
+        for error in [
+            StartError::Connect(ConnectError::MediaTimeout),
+            StartError::Timeout,
+            StartError::Ended,
+            StartError::Agent(AgentFailure::JoinTimeout),
+        ] {
+            assert!(error.is_retryable(), "{error}");
+        }
+        for error in [
+            StartError::Connect(ConnectError::NotFound),
+            StartError::AlreadyStarted,
+            StartError::Cancelled,
+            StartError::NotAllowed,
+        ] {
+            assert!(!error.is_retryable(), "{error}");
+        }
+    }
+}

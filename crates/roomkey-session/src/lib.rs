@@ -3,11 +3,13 @@
 mod agent_expectation;
 mod agent_state;
 mod builder;
+mod call_agent;
 mod clock;
 mod core;
 mod error;
 mod event_stream;
 mod message;
+mod microphone_switch;
 mod options;
 mod preconnect_stream;
 mod room_link;
@@ -28,11 +30,13 @@ mod track_ref;
 pub use agent_expectation::{AgentExpectation, AgentSelector};
 pub use agent_state::{AgentFailure, AgentSnapshot, AgentState};
 pub use builder::SessionBuilder;
+pub use call_agent::CallAgent;
 pub use error::{AgentError, ReceiveError, SendError, SessionError, StartError};
 pub use event_stream::EventStream;
 pub use message::{
     Attachment, AttachmentStatus, Expression, Message, MessageEvent, MessageId, MessageKind, Status, TimedSpan,
 };
+pub use microphone_switch::MicrophoneSwitch;
 pub use options::{Ready, RestartPolicy, SendPolicy};
 pub use rpc::{CallError, MethodGuard, Rpc};
 pub use send_message::SendMessage;

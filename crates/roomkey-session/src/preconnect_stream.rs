@@ -1,5 +1,6 @@
 //! Sends an agent what was said before it could hear.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use roomkey_room::{ByteStreamOptions, LocalParticipant, ParticipantIdentity, Recording, SendStreamError, TrackSid};
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 /// of so many channels and so many a second. It wants all of it within 3 s of its first packet.
 pub(crate) async fn send(
     me: &LocalParticipant,
-    recording: Recording,
+    recording: Arc<Recording>,
     track: &TrackSid,
     agent: ParticipantIdentity,
     mut finished: oneshot::Receiver<()>,
@@ -28,7 +29,7 @@ pub(crate) async fn send(
         stream.write(&recording.drain()).await?;
         is_finished = tokio::time::timeout(SLICE, &mut finished).await.is_ok();
     }
-    stream.write(&recording.take()).await?;
+    stream.write(&recording.drain()).await?;
     stream.close().await
 }
 

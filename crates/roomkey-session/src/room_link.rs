@@ -29,7 +29,7 @@ use crate::text_streams::Topics;
 pub(crate) enum ToRoom {
     Publish { media: StartMedia, has_preconnect: bool },
     SendText(OutgoingText),
-    SendPreconnect { recording: Recording, track: TrackSid, agent: roomkey_room::ParticipantIdentity },
+    SendPreconnect { recording: Arc<Recording>, track: TrackSid, agent: roomkey_room::ParticipantIdentity },
     FinishPreconnect,
     DropPreconnect,
     Call { request: RpcRequest, reply: oneshot::Sender<Result<String, RpcError>> },
@@ -75,6 +75,7 @@ pub(crate) struct Rooms {
     pub(crate) shown: Arc<ShownRoom>,
     pub(crate) methods: Arc<Methods>,
     pub(crate) topics: Arc<Topics>,
+    pub(crate) muted: watch::Receiver<bool>,
 }
 
 impl JoinRoom for Rooms {
@@ -93,6 +94,7 @@ impl JoinRoom for Rooms {
             shown: Arc::clone(&self.shown),
             methods: Arc::clone(&self.methods),
             topics: Arc::clone(&self.topics),
+            muted: self.muted.clone(),
         };
         // It ends when the session's task lets go of the commands.
         tokio::spawn(join.run(commands));
@@ -107,6 +109,7 @@ struct Join {
     shown: Arc<ShownRoom>,
     methods: Arc<Methods>,
     topics: Arc<Topics>,
+    muted: watch::Receiver<bool>,
 }
 
 impl Join {
@@ -165,15 +168,16 @@ struct Link<'a> {
     inputs: &'a mpsc::Sender<Input>,
     methods: &'a Methods,
     topics: &'a Topics,
+    /// Whether the user wants the microphone muted.
+    muted: watch::Receiver<bool>,
     shown: &'a ShownRoom,
     registered: HashMap<String, crate::rpc::Method>,
     last_key: StreamKey,
     /// How many files may be read at once.
     files: Arc<Semaphore>,
     /// Readers, and what is sent and published.
-    work: JoinSet<Option<LocalTrackPublication>>,
-    /// They stay published while they are held.
-    publications: Vec<LocalTrackPublication>,
+    work: JoinSet<Option<Done>>,
+    microphone: Option<LocalTrackPublication>,
     finish_preconnect: Option<oneshot::Sender<()>>,
     preconnect: Option<tokio::task::AbortHandle>,
 }
@@ -187,12 +191,13 @@ impl<'a> Link<'a> {
             inputs: &join.inputs,
             methods: &join.methods,
             topics: &join.topics,
+            muted: join.muted.clone(),
             shown: &join.shown,
             registered: HashMap::new(),
             last_key: 0,
             files: Arc::new(Semaphore::new(MAX_FILES)),
             work: JoinSet::new(),
-            publications: Vec::new(),
+            microphone: None,
             finish_preconnect: None,
             preconnect: None,
         }
@@ -230,8 +235,15 @@ impl<'a> Link<'a> {
                 Ok(()) = token.changed() => drop(self.shown.token.send_replace(Some(*token.borrow_and_update()))),
                 Ok(()) = methods.changed() => self.register_methods(),
                 Some(done) = self.work.join_next(), if !self.work.is_empty() => {
-                    self.publications.extend(done.ok().flatten());
+                    if let Ok(Some(Done::MicrophonePublished { publication, is_muted })) = done {
+                        self.microphone = Some(publication);
+                        if is_muted != *self.muted.borrow() {
+                            self.mute();
+                        }
+                    }
                 }
+                // A session that is gone leaves the room.
+                Ok(()) = self.muted.changed() => self.mute(),
                 // Events say most of it, each change in its order. The snapshot may be ahead of them, so it has to wait for
                 // them; it has what no event says, and what one was missed of.
                 Ok(()) = participants.changed(), if show_at.is_none() => show_at = Some(clock::now().at + SETTLING),
@@ -414,7 +426,7 @@ impl<'a> Link<'a> {
     fn publish(&mut self, media: StartMedia, has_preconnect: bool) {
         if let Some(microphone) = media.microphone {
             let track = LocalTrack::audio("microphone", &microphone.source);
-            let options = microphone.options.preconnect_buffer(has_preconnect);
+            let options = microphone.options.preconnect_buffer(has_preconnect).muted(*self.muted.borrow());
             self.publish_track(track, options, true);
         }
         for (track, options) in media.tracks {
@@ -424,6 +436,7 @@ impl<'a> Link<'a> {
 
     fn publish_track(&mut self, track: LocalTrack, options: roomkey_room::TrackPublishOptions, is_microphone: bool) {
         let (room, me, inputs) = (self.id, self.me.clone(), self.inputs.clone());
+        let is_muted = options.is_muted();
         self.work.spawn(async move {
             match me.publish_track(track, options).await {
                 Ok(publication) => {
@@ -431,7 +444,7 @@ impl<'a> Link<'a> {
                         let published = RoomInput::MicrophonePublished(publication.sid());
                         inputs.send(Input::Room(room, published)).await.ok()?;
                     }
-                    Some(publication)
+                    is_microphone.then_some(Done::MicrophonePublished { publication, is_muted })
                 }
                 Err(error) => {
                     inputs.send(Input::Room(room, RoomInput::NotPublished { error, is_microphone })).await.ok()?;
@@ -439,6 +452,14 @@ impl<'a> Link<'a> {
                 }
             }
         });
+    }
+
+    /// Mutes the microphone, or unmutes it, as the user wants it.
+    fn mute(&mut self) {
+        let muted = *self.muted.borrow_and_update();
+        if let Some(microphone) = &self.microphone {
+            if muted { microphone.mute() } else { microphone.unmute() }
+        }
     }
 
     fn register_methods(&mut self) {
@@ -454,6 +475,12 @@ impl<'a> Link<'a> {
         }
         self.registered = wanted;
     }
+}
+
+/// What has come of something that was begun.
+enum Done {
+    /// It was published so.
+    MicrophonePublished { publication: LocalTrackPublication, is_muted: bool },
 }
 
 /// The text, and then its files, one after the other.

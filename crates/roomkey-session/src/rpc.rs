@@ -192,7 +192,13 @@ pub enum CallError {
     NotConnected,
     /// No agent became ready to be called in time.
     NoAgent(AgentFailure),
-    /// What the method answered, or why it did not.
+    /// The call took longer than its [`timeout`](crate::CallAgent::timeout).
+    Timeout,
+    /// The payload can't be written as JSON.
+    InvalidPayload,
+    /// The method answered this, which is not the JSON that the caller wants.
+    InvalidAnswer(String),
+    /// What the method answered in the place of a result, or why it did not answer.
     Rpc(RpcError),
 }
 
@@ -201,7 +207,10 @@ impl fmt::Display for CallError {
         f.write_str(match self {
             Self::NotConnected => "the session has no room",
             Self::NoAgent(_) => "no agent became ready to be called",
-            Self::Rpc(_) => "the agent's method failed",
+            Self::Timeout => "the call took too long",
+            Self::InvalidPayload => "the payload can't be written as JSON",
+            Self::InvalidAnswer(_) => "the answer is not the JSON that was wanted",
+            Self::Rpc(_) => "the method failed",
         })
     }
 }
@@ -209,7 +218,7 @@ impl fmt::Display for CallError {
 impl std::error::Error for CallError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NotConnected => None,
+            Self::NotConnected | Self::Timeout | Self::InvalidPayload | Self::InvalidAnswer(_) => None,
             Self::NoAgent(failure) => Some(failure),
             Self::Rpc(error) => Some(error),
         }

@@ -6,16 +6,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use roomkey_room::{ParticipantState, Participants, Room, RoomBuilder, RoomInfo, RpcRequest, TokenTimes};
+use roomkey_room::{
+    ParticipantIdentity, ParticipantState, Participants, Room, RoomBuilder, RoomInfo, RpcRequest, TokenTimes,
+};
 use roomkey_source::{FetchError, FixedTokenSource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::agent_state::{AgentFailure, AgentSnapshot, AgentState};
 use crate::builder::SessionBuilder;
+use crate::call_agent::CallAgent;
 use crate::core::StartId;
 use crate::error::{AgentError, SessionError, StartError};
 use crate::event_stream::EventStream;
 use crate::message::{Message, MessageEvent, Status};
+use crate::microphone_switch::MicrophoneSwitch;
 use crate::options::Settings;
 use crate::room_link::{JoinRoom, Rooms};
 use crate::rpc::{CallError, Methods, Rpc};
@@ -75,6 +81,7 @@ impl Session {
             shown: Arc::clone(&shown.room),
             methods: Arc::clone(&methods),
             topics: Arc::clone(&shown.topics),
+            muted: shown.muted.subscribe(),
         };
         Self::with(settings, source, rooms, shown, methods)
     }
@@ -242,6 +249,11 @@ impl Session {
         self.shared.shown.participants.subscribe()
     }
 
+    /// To mute the microphone and unmute it, in whatever room the session has.
+    pub fn microphone(&self) -> MicrophoneSwitch {
+        MicrophoneSwitch::new(self.clone())
+    }
+
     /// What happens from now on.
     pub fn events(&self) -> EventStream<SessionEvent> {
         self.shared.shown.events.listen()
@@ -262,14 +274,25 @@ impl Session {
         Rpc::new(&self.shared.methods, self.agent())
     }
 
-    /// Calls a method of the agent's, once the agent can be sent data; it is waited for, for the agent timeout at most.
-    ///
-    /// Dropping the future does not call it back.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`].
-    pub async fn call_agent(&self, method: impl Into<String>, payload: impl Into<String>) -> Result<String, CallError> {
+    /// Calls a method of the agent's, once the agent can be sent data:
+    /// `session.call_agent("ping", "").timeout(Duration::from_secs(5)).await`. See [`CallAgent`] for times, errors and what
+    /// dropping it does.
+    pub fn call_agent(&self, method: impl Into<String>, payload: impl Into<String>) -> CallAgent {
+        CallAgent::new(self.clone(), method.into(), payload.into())
+    }
+
+    /// [`call_agent`](Self::call_agent) for a method that takes and gives JSON:
+    /// `let mode: Mode = session.call_agent_json("setMode", &mode).await?`.
+    pub fn call_agent_json<T: DeserializeOwned>(
+        &self,
+        method: impl Into<String>,
+        payload: &(impl Serialize + ?Sized),
+    ) -> CallAgent<T> {
+        CallAgent::json(self.clone(), method.into(), payload)
+    }
+
+    /// The agent that can be sent data, once there is one.
+    pub(crate) async fn active_agent(&self) -> Result<ParticipantIdentity, CallError> {
         let is_active = |agent: &AgentSnapshot| {
             agent.participant.as_ref().is_some_and(|agent| agent.state == ParticipantState::Active)
         };
@@ -277,8 +300,7 @@ impl Session {
             AgentError::Failed(failure) => CallError::NoAgent(failure),
             AgentError::Ended => CallError::NotConnected,
         })?;
-        let identity = agent.identity().cloned().unwrap_or_default();
-        self.call(RpcRequest::new(identity, method, payload)).await
+        Ok(agent.identity().cloned().unwrap_or_default())
     }
 
     /// Calls a method of anybody's.
@@ -314,6 +336,10 @@ impl Session {
     /// not the stay in it: the session leaves it.
     pub fn room(&self) -> Option<Room> {
         self.shared.shown.room.room.borrow().clone()
+    }
+
+    pub(crate) fn shown(&self) -> &Shown {
+        &self.shared.shown
     }
 
     pub(crate) fn request(&self, request: Request) {

@@ -29,19 +29,39 @@ use crate::track_ref::{TrackFilter, TrackRef};
 
 /// What handles ask of the task.
 pub(crate) enum Request {
-    Start { start: StartId, plan: StartPlan, media: StartMedia, reply: oneshot::Sender<Result<(), StartError>> },
+    Start {
+        start: StartId,
+        plan: StartPlan,
+        media: StartMedia,
+        reply: oneshot::Sender<Result<(), StartError>>,
+    },
     CancelStart(StartId),
-    End { reply: oneshot::Sender<()> },
-    Prepare { reply: oneshot::Sender<Result<(), FetchError>> },
+    End {
+        reply: oneshot::Sender<()>,
+    },
+    Prepare {
+        reply: oneshot::Sender<Result<(), FetchError>>,
+    },
     SetSource(FixedTokenSource),
-    Send { text: OutgoingText, reply: oneshot::Sender<Result<(), SendError>> },
+    Send {
+        text: OutgoingText,
+        reply: oneshot::Sender<Result<(), SendError>>,
+    },
     PutMessage(Box<Message>),
     RestoreHistory(Vec<Message>),
     ClearHistory,
     DismissError,
     ReconnectNow,
-    Tracks { filter: TrackFilter, list: watch::Sender<Arc<[TrackRef]>> },
-    Call { request: RpcRequest, reply: oneshot::Sender<Result<String, RpcError>> },
+    /// The user wants the microphone muted, or no longer.
+    MuteChanged,
+    Tracks {
+        filter: TrackFilter,
+        list: watch::Sender<Arc<[TrackRef]>>,
+    },
+    Call {
+        request: RpcRequest,
+        reply: oneshot::Sender<Result<String, RpcError>>,
+    },
 }
 
 /// What the task shows to handles; it outlives rooms.
@@ -52,6 +72,8 @@ pub(crate) struct Shown {
     pub(crate) messages: watch::Sender<Arc<[Arc<Message>]>>,
     pub(crate) participants: watch::Sender<Arc<roomkey_room::Participants>>,
     pub(crate) metrics: watch::Sender<SessionMetrics>,
+    /// Whether the user wants the microphone muted.
+    pub(crate) muted: watch::Sender<bool>,
     pub(crate) room: Arc<ShownRoom>,
     pub(crate) message_events: Broadcast<MessageEvent>,
     pub(crate) events: Broadcast<SessionEvent>,
@@ -69,6 +91,7 @@ impl Shown {
             messages: watch::Sender::new(Arc::new([])),
             participants: watch::Sender::new(Arc::default()),
             metrics: watch::Sender::new(SessionMetrics::default()),
+            muted: watch::Sender::new(false),
             room: Arc::new(ShownRoom::new()),
             message_events: Broadcast::default(),
             events: Broadcast::default(),
@@ -93,7 +116,8 @@ pub(crate) struct SessionTask<J> {
     rooms: HashMap<RoomId, mpsc::UnboundedSender<ToRoom>>,
     /// What is published in each room of the session that is started.
     media: StartMedia,
-    recording: Option<Recording>,
+    /// What is said before the agent hears, also while that is being sent.
+    recording: Option<Arc<Recording>>,
     waiters: Waiters,
     tracks: Vec<(TrackFilter, watch::Sender<Arc<[TrackRef]>>)>,
     last_id: u64,
@@ -178,6 +202,9 @@ impl<J: JoinRoom> SessionTask<J> {
             Request::Start { start, plan, media, reply } => {
                 self.waiters.starts.insert(start, reply);
                 if self.shown.state.borrow().is_disconnected() {
+                    if media.microphone.as_ref().is_some_and(|microphone| microphone.options.is_muted()) {
+                        self.shown.muted.send_if_modified(|muted| !std::mem::replace(muted, true));
+                    }
                     self.media = media;
                 }
                 Input::Start { start, plan }
@@ -212,6 +239,10 @@ impl<J: JoinRoom> SessionTask<J> {
             Request::ClearHistory => Input::ClearHistory,
             Request::DismissError => Input::DismissError,
             Request::ReconnectNow => Input::ReconnectNow,
+            Request::MuteChanged => {
+                self.pause_recording();
+                return;
+            }
             Request::Tracks { filter, list } => {
                 list.send_replace(tracks::list(&self.shown.participants.borrow(), &filter));
                 self.tracks.retain(|(_, list)| list.receiver_count() > 0);
@@ -322,18 +353,29 @@ impl<J: JoinRoom> SessionTask<J> {
         match output {
             PreconnectOutput::Start => {
                 let microphone = self.media.microphone.as_ref();
-                self.recording = microphone.map(|microphone| microphone.source.record(LONGEST_RECORDING));
+                self.recording = microphone.map(|microphone| Arc::new(microphone.source.record(LONGEST_RECORDING)));
+                self.pause_recording();
             }
             PreconnectOutput::Send { track, agent } => {
-                if let Some(recording) = self.recording.take() {
+                if let Some(recording) = self.recording.clone() {
                     self.tell_current_room(ToRoom::SendPreconnect { recording, track, agent });
                 }
             }
-            PreconnectOutput::Finish => self.tell_current_room(ToRoom::FinishPreconnect),
+            PreconnectOutput::Finish => {
+                self.recording = None;
+                self.tell_current_room(ToRoom::FinishPreconnect);
+            }
             PreconnectOutput::Drop => {
                 self.recording = None;
                 self.tell_current_room(ToRoom::DropPreconnect);
             }
+        }
+    }
+
+    /// What is captured while the user is muted is for nobody.
+    fn pause_recording(&self) {
+        if let Some(recording) = &self.recording {
+            recording.set_paused(*self.shown.muted.borrow());
         }
     }
 

@@ -352,6 +352,47 @@ async fn the_agent_is_called_once_it_can_be() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_of_the_agent_takes_no_longer_than_it_may_and_the_agent_is_told_what_is_left() {
+    let mut stage = Stage::new();
+    let mut room = stage.start().await;
+    let begun = now();
+    let ping = || stage.session.call_agent("ping", "").timeout(Duration::from_secs(5));
+    assert_eq!(ping().await, Err(CallError::Timeout), "no agent came");
+    assert_eq!(now() - begun, Duration::from_secs(5));
+
+    let call = tokio::spawn(ping().into_future());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    room.agent_is("listening").await;
+    let (request, _reply) = loop {
+        if let ToRoom::Call { request, reply } = room.command().await {
+            break (request, reply);
+        }
+    };
+    assert_eq!(request.response_timeout, Duration::from_secs(3));
+    assert_eq!(call.await.unwrap(), Err(CallError::Timeout));
+    assert_eq!(now() - begun, Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_of_the_agent_can_take_and_give_json() {
+    let mut stage = Stage::new();
+    let mut room = stage.start().await;
+    room.agent_is("listening").await;
+    for (answer, expected) in [("[1,2]", Ok(vec![1, 2])), ("soon", Err(CallError::InvalidAnswer("soon".to_owned())))] {
+        let session = stage.session.clone();
+        let call = tokio::spawn(async move { session.call_agent_json::<Vec<u32>>("count", &["a", "b"]).await });
+        loop {
+            if let ToRoom::Call { request, reply } = room.command().await {
+                assert_eq!((&*request.method, &*request.payload), ("count", r#"["a","b"]"#));
+                reply.send(Ok(answer.to_owned())).unwrap();
+                break;
+            }
+        }
+        assert_eq!(call.await.unwrap(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_of_tracks_follows_the_room_and_is_empty_without_one() {
     let mut stage = Stage::new();
     let mut cameras = stage.session.tracks(TrackFilter::source(TrackSource::Camera));

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use roomkey_dev_server::{Config, DevServer};
 use roomkey_room::{
-    AudioFrame, AudioSource, AudioSourceOptions, ParticipantKind, Room, RoomEvent, RpcError, RpcRequest,
+    AudioFrame, AudioSource, AudioSourceOptions, ParticipantKind, Participants, Room, RoomEvent, RpcError, RpcRequest,
     TextStreamOptions, TrackKind, TrackSource,
 };
 use roomkey_session::{
@@ -245,6 +245,59 @@ async fn what_is_said_before_the_agent_is_there_reaches_it_as_a_stream() {
 }
 
 #[tokio::test]
+async fn a_muted_microphone_is_so_from_its_publication_on_and_keeps_nothing_for_the_agent() {
+    let server = server().await;
+    let source = AudioSource::new(AudioSourceOptions::new());
+    let agent = AgentExpectation::Expected(AgentSelector::identity("agent"));
+    let user =
+        Session::builder(self::source(&server, "user", "voice", false).bind(FetchOptions::new())).agent(agent).build();
+    let microphone = user.microphone();
+    microphone.mute();
+    let speaking = source.clone();
+    let speaker = tokio::spawn(async move {
+        loop {
+            let frame = AudioFrame::new(vec![0.25; 480], 48_000, 1).unwrap();
+            speaking.capture_frame(&frame).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let own = |muted: bool| {
+        move |participants: &Arc<Participants>| {
+            let publication = participants.local.as_ref().and_then(|me| me.publication_of(TrackSource::Microphone));
+            publication.is_some_and(|publication| publication.is_muted == muted)
+        }
+    };
+    user.start(StartOptions::new().microphone(Microphone::new(&source))).await.unwrap();
+    until(&mut user.participants(), own(true)).await;
+
+    let agent = AccessToken::new("agent")
+        .with_kind(roomkey_token::ParticipantKind::Agent)
+        .with_video(VideoGrant::join("voice"));
+    let room = Room::connect(&server.url(), &sign(&agent)).await.unwrap();
+    let mut events = room.events();
+    let mut reader = loop {
+        let event = timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+        if let RoomEvent::ByteStreamOpened { reader, topic, .. } = event
+            && topic == "lk.agent.pre-connect-audio-buffer"
+        {
+            break reader.take().unwrap();
+        }
+    };
+    assert_eq!(timeout(PATIENCE, reader.read_all()).await.unwrap().unwrap().len(), 0);
+
+    microphone.unmute();
+    until(&mut user.participants(), own(false)).await;
+    microphone.mute();
+    until(&mut user.participants(), own(true)).await;
+    assert!(microphone.is_muted() && *user.microphone().muted().borrow());
+    user.end().await;
+    user.start(StartOptions::new().microphone(Microphone::new(&source).pre_connect(false))).await.unwrap();
+    until(&mut user.participants(), own(true)).await;
+    speaker.abort();
+    server.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_dropped_session_leaves_its_room() {
     let server = server().await;
     let (ann, bob) = (session(&server, "ann"), session(&server, "bob"));
@@ -393,7 +446,7 @@ async fn a_transcript_is_the_same_in_one_packet_compressed_and_in_chunks() {
     let user = Session::of(source(&server, "user", "talk", false).bind(FetchOptions::new()));
     user.start(StartOptions::new()).await.unwrap();
     // Until it knows what the user's client reads, it sends as to an old one.
-    let knows = |all: &Arc<roomkey_room::Participants>| {
+    let knows = |all: &Arc<Participants>| {
         all.get(&"user".into()).is_some_and(|user| user.client_protocol >= 2 && user.reads_deflate)
     };
     until(&mut agent.participants(), knows).await;
@@ -467,7 +520,7 @@ async fn a_call_of_one_who_leaves_fails_soon_and_a_large_one_goes_through() {
     });
     ann.start(StartOptions::new()).await.unwrap();
     bob.start(StartOptions::new()).await.unwrap();
-    let is_there = |all: &Arc<roomkey_room::Participants>| {
+    let is_there = |all: &Arc<Participants>| {
         all.get(&"bob".into()).is_some_and(|bob| bob.state == roomkey_room::ParticipantState::Active)
     };
     until(&mut ann.participants(), is_there).await;

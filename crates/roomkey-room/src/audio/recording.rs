@@ -34,6 +34,7 @@ impl Recording {
             limit: samples as usize,
             samples: VecDeque::new(),
             dropped: 0,
+            is_paused: false,
         }));
         let recorder = Recorder(Arc::downgrade(&recorded));
         (Self { recorded }, recorder)
@@ -48,6 +49,11 @@ impl Recording {
     pub fn drain(&self) -> Vec<u8> {
         let mut recorded = self.recorded.lock().expect("nothing panics under the lock");
         recorded.samples.drain(..).flat_map(i16::to_le_bytes).collect()
+    }
+
+    /// Whether nothing is added, until it is set otherwise; what is held stays. A recording begins without a pause.
+    pub fn set_paused(&self, is_paused: bool) {
+        self.recorded.lock().expect("nothing panics under the lock").is_paused = is_paused;
     }
 
     /// How much is held.
@@ -78,6 +84,7 @@ struct Recorded {
     limit: usize,
     samples: VecDeque<i16>,
     dropped: u64,
+    is_paused: bool,
 }
 
 /// Where samples are put, as long as somebody wants them.
@@ -89,7 +96,10 @@ impl Recorder {
     pub(crate) fn push(&self, samples: &[f32]) -> bool {
         let Some(recorded) = self.0.upgrade() else { return false };
         let mut recorded = recorded.lock().expect("nothing panics under the lock");
-        let Recorded { converter, converted, limit, samples: kept, dropped } = &mut *recorded;
+        let Recorded { converter, converted, limit, samples: kept, dropped, is_paused } = &mut *recorded;
+        if *is_paused {
+            return true;
+        }
         converted.clear();
         converter.push(samples, converted);
         kept.extend(converted.iter().copied().map(to_i16));
@@ -144,5 +154,11 @@ mod tests {
         assert_eq!(recording.duration(), Duration::ZERO);
         recorder.push(&[0.0; 1_920]);
         assert_eq!(recording.drain().len(), 960, "it goes on");
+        recording.set_paused(true);
+        assert!(recorder.push(&[0.0; 1_920]), "it is wanted later");
+        assert!(recording.drain().is_empty());
+        recording.set_paused(false);
+        recorder.push(&[0.0; 1_920]);
+        assert_eq!(recording.drain().len(), 960);
     }
 }

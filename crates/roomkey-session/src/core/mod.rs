@@ -506,6 +506,7 @@ impl Core {
 
     fn flush_outbox(&mut self, state: SessionState, agent: &AgentSnapshot, now: Instant) {
         let recipients = Recipients {
+            room: self.connection.room(),
             is_connected: state == SessionState::Connected,
             agent: agent.participant.as_deref(),
             is_agent_expected: self.agent.is_expected(),

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomkey_room::{Participant, ParticipantIdentity, ParticipantState, SendStreamError};
+use roomkey_room::{Participant, ParticipantIdentity, ParticipantState, RoomError, SendStreamError};
 
 use super::attachments::MAX_FILE;
+use super::connection::RoomId;
 use super::messages::{CHAT_TOPIC, MAX_CHAT};
 use crate::error::SendError;
 use crate::message::MessageId;
@@ -40,8 +41,8 @@ pub(crate) struct Outbox {
     policy: SendPolicy,
     patience: Duration,
     waiting: VecDeque<Waiting>,
-    /// One after the other, so that they arrive in their order.
-    under_way: Option<Waiting>,
+    /// One after the other, so that they arrive in their order. The room that it was given to alone says how it went.
+    under_way: Option<(RoomId, Waiting)>,
     room_since: Option<Instant>,
 }
 
@@ -62,6 +63,8 @@ pub(crate) struct Sent {
 
 /// What there is to send to.
 pub(crate) struct Recipients<'a> {
+    /// The room that is joined or being joined.
+    pub(crate) room: Option<RoomId>,
     pub(crate) is_connected: bool,
     pub(crate) agent: Option<&'a Participant>,
     pub(crate) is_agent_expected: bool,
@@ -94,25 +97,29 @@ impl Outbox {
 
     /// The room has sent the text under way, or has not.
     pub(crate) fn handle_sent(&mut self, send: SendId, result: Result<(), SendStreamError>) -> Option<Sent> {
-        let sent = self.under_way.take_if(|waiting| waiting.text.send == send)?;
+        let (_, sent) = self.under_way.take_if(|(_, waiting)| waiting.text.send == send)?;
         Some(Sent { send, message: sent.message, result: result.map_err(SendError::Room) })
     }
 
     /// What is to be sent next, if it can be, and what is given up.
     pub(crate) fn poll(&mut self, recipients: &Recipients<'_>) -> (Option<OutgoingText>, Vec<Sent>) {
-        if !recipients.is_connected {
+        // A room that is gone says nothing any more. How much of the text has arrived there is not known, and who is in the
+        // next room is somebody else: it is not sent again.
+        let lost = self.under_way.take_if(|(room, _)| recipients.room != Some(*room));
+        let mut given_up: Vec<_> =
+            lost.into_iter().map(|(_, lost)| lost.fail(SendError::Room(RoomError::Disconnected.into()))).collect();
+        let Some(room) = recipients.room.filter(|_| recipients.is_connected) else {
             self.room_since = None;
-            return (None, Vec::new());
-        }
+            return (None, given_up);
+        };
         let room_since = *self.room_since.get_or_insert(recipients.now);
-        let mut given_up = Vec::new();
         while self.under_way.is_none() {
             let Some(next) = self.waiting.front() else { break };
             let is_late = next.since.max(room_since) + self.patience <= recipients.now;
             let can_go = self.can_go(next, recipients);
             if can_go || is_late && !recipients.is_agent_certain {
-                self.under_way = self.waiting.pop_front();
-                let text = self.under_way.as_ref().map(|waiting| waiting.text.clone());
+                self.under_way = self.waiting.pop_front().map(|waiting| (room, waiting));
+                let text = self.under_way.as_ref().map(|(_, waiting)| waiting.text.clone());
                 return (text, given_up);
             }
             if !is_late {
@@ -136,7 +143,8 @@ impl Outbox {
     /// There is no room any more: nothing is sent.
     pub(crate) fn cancel(&mut self) -> Vec<Sent> {
         self.room_since = None;
-        let all = self.under_way.take().into_iter().chain(self.waiting.drain(..));
+        let under_way = self.under_way.take().map(|(_, waiting)| waiting);
+        let all = under_way.into_iter().chain(self.waiting.drain(..));
         all.map(|waiting| waiting.fail(SendError::Cancelled)).collect()
     }
 

@@ -30,6 +30,8 @@ struct Stage {
     room: Option<RoomId>,
     last_id: u64,
     log: Vec<Output>,
+    /// The send that was last given to a room, and the room: no other one tells how it went.
+    given: Option<(RoomId, SendId)>,
 }
 
 impl Stage {
@@ -45,6 +47,7 @@ impl Stage {
             room: None,
             last_id: 1_000,
             log: Vec::new(),
+            given: None,
         }
     }
 
@@ -64,6 +67,9 @@ impl Stage {
 
     fn collect(&mut self) {
         while let Some(output) = self.core.poll_output() {
+            if let Output::SendText(text) = &output {
+                self.given = self.core.room().map(|room| (room, text.send));
+            }
             self.log.push(output);
         }
     }
@@ -338,6 +344,11 @@ impl Stage {
             _ => None,
         });
         sent.collect()
+    }
+
+    /// What the room was given to send last.
+    fn given(&self) -> Option<SendId> {
+        self.given.filter(|(room, _)| self.core.room() == Some(*room)).map(|(_, send)| send)
     }
 
     /// The room has sent everything.

@@ -1,9 +1,9 @@
 //! Cases 40 and 41: what this client sends.
 
-use roomkey_room::{ParticipantState, RoomError};
+use roomkey_room::{DisconnectReason, ParticipantState, RoomError};
 
 use super::*;
-use crate::{AgentExpectation, AttachmentStatus, OutgoingFile, SendOptions, SendPolicy};
+use crate::{AgentExpectation, AttachmentStatus, OutgoingFile, RestartPolicy, SendOptions, SendPolicy};
 
 #[test]
 fn a_message_is_shown_at_once_and_becomes_sent() {
@@ -65,6 +65,34 @@ fn messages_wait_for_the_agent_and_go_in_their_order_once() {
     stage.room_state(ConnectionState::Connected);
     stage.pass(seconds(60));
     assert_eq!(stage.sent().len(), 3);
+}
+
+#[test]
+fn what_a_lost_room_was_sending_fails_and_what_waited_goes_to_the_next_room() {
+    let restart = RestartPolicy::Attempts(2);
+    let mut stage = Stage::with(Settings { restart, ..Settings::default() }).into_joined(&token("plain"));
+    stage.agent_says("helper", "listening");
+    let attachments = vec![OutgoingFile::new("a.bin", "x/y", vec![0; 5_000_000])];
+    let large = stage.send("large", SendOptions { attachments, ..SendOptions::default() });
+    let behind = stage.send("behind", SendOptions::default());
+
+    stage.room_state(ConnectionState::Disconnected(DisconnectReason::SignalClose));
+    assert_eq!(stage.state(), SessionState::Connecting);
+    let lost = SendError::Room(RoomError::Disconnected.into());
+    assert_eq!(stage.send_result(large), Some(Err(lost.clone())));
+    assert_eq!(stage.list()[0].status, Status::Failed(Arc::new(lost)));
+    assert_eq!(stage.send_result(behind), None);
+
+    let (left, _) = stage.connecting().unwrap();
+    stage.handle(Input::RoomLeft(left));
+    stage.pass(seconds(2));
+    stage.answer(&token("another"), TokenOrigin::New);
+    stage.join();
+    stage.agent_says("helper", "listening");
+    stage.acknowledge();
+    assert_eq!(stage.send_result(behind), Some(Ok(())));
+    let sent: Vec<_> = stage.sent().iter().map(|text| text.text.to_string()).collect();
+    assert_eq!(sent, ["large", "behind"]);
 }
 
 #[test]
