@@ -21,6 +21,7 @@ use crate::video::{VideoInlet, VideoStream, VideoStreamOptions};
 pub struct RemoteTrack {
     pub(crate) sid: TrackSid,
     pub(crate) kind: TrackKind,
+    pub(crate) is_encrypted: bool,
     pub(crate) sinks: Arc<Sinks>,
     pub(crate) commands: mpsc::WeakUnboundedSender<Command>,
 }
@@ -36,16 +37,17 @@ impl RemoteTrack {
         self.kind
     }
 
-    /// What is heard from now on, decoded. The stream ends with the track; of a video track it is empty.
+    /// What is heard from now on, decoded. The stream ends with the track; of a video track it is empty, and of one that is
+    /// [encrypted](crate::TrackPublication::is_encrypted) end to end, which would be heard as noise.
     pub fn audio_stream(&self, options: &AudioStreamOptions) -> AudioStream {
         let (stream, inlet) = AudioStream::new(options);
-        if self.kind == TrackKind::Audio {
+        if self.kind == TrackKind::Audio && !self.is_encrypted {
             self.sinks.add(&self.sid, Box::new(AudioIn(inlet)));
         }
         stream
     }
 
-    /// The encoded frames from the next key frame on, which is asked for. The stream ends with the track; of an audio track
+    /// The encoded frames, as they come even if they are encrypted end to end, from the next key frame on, which is asked for. The stream ends with the track; of an audio track
     /// it is empty.
     pub fn video_stream(&self, options: VideoStreamOptions) -> VideoStream {
         let (inlet, stream) = VideoInlet::new(options);

@@ -194,6 +194,7 @@ impl Room {
         publication.is_subscribed.then(|| RemoteTrack {
             sid: sid.clone(),
             kind: publication.kind,
+            is_encrypted: publication.is_encrypted,
             sinks: Arc::clone(&self.shared.sinks),
             commands: self.shared.commands.downgrade(),
         })

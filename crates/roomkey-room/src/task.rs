@@ -565,6 +565,7 @@ impl Task {
         RemoteTrack {
             sid: publication.sid.clone(),
             kind: publication.kind,
+            is_encrypted: publication.is_encrypted,
             sinks: Arc::clone(&self.sinks),
             commands: self.own_commands.clone(),
         }
@@ -586,6 +587,9 @@ impl Task {
                 sender,
                 participant,
             }),
+            Value::EncryptedPacket(_) => {
+                tracing::debug!(%sender, "a packet that is encrypted end to end is passed over")
+            }
             Value::SipDtmf(tone) => {
                 self.tell(RoomEvent::SipDtmfReceived { code: tone.code, digit: tone.digit, sender })
             }
