@@ -319,10 +319,12 @@ impl Task {
         drop(place);
     }
 
-    /// What was asked for before goes first: ends of streams are in the queue of data.
+    /// What was asked for before goes first: ends of streams are in the queue of data. What comes meanwhile is late.
     fn leave(&mut self, now: Instant) {
-        while let Ok(data) = self.data.try_recv() {
-            self.send_reliable(data, now);
+        for _ in 0..self.data.len() {
+            if let Ok(data) = self.data.try_recv() {
+                self.send_reliable(data, now);
+            }
         }
         self.core.leave(now);
     }

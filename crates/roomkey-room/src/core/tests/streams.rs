@@ -11,6 +11,7 @@ use proto::signal_response::Message;
 use super::world::{MODES, World};
 use crate::connection_state::ConnectionState::{Connected, Restarting};
 use crate::data_stream::error::StreamError;
+use crate::data_stream::packet::deflate;
 
 fn send(world: &mut World, client: usize, value: Value) {
     let packet = proto::DataPacket { value: Some(value), ..Default::default() };
@@ -126,4 +127,32 @@ fn a_stream_that_goes_on_while_its_receiver_joins_anew_is_whole_or_says_that_it_
             assert!(outcome == Ok(whole.clone()) || (id == "ends" && is_known_to_fail), "{mode:?} {id} {outcome:?}");
         }
     }
+}
+
+#[test]
+fn what_a_sender_makes_a_room_keep_is_bounded_and_the_room_goes_on() {
+    const MEBIBYTE: usize = 1 << 20;
+    let mut world = World::with_clients(MODES[0], 1, ["alice", "bob"]);
+    let zeros = deflate(&vec![0; MEBIBYTE]);
+    let open = |world: &mut World, id: &str| {
+        let Value::StreamHeader(mut header) = header(id, Some(&zeros)) else { return };
+        header.compression = proto::data_stream::CompressionType::DeflateRaw.into();
+        send(world, 0, Value::StreamHeader(header));
+    };
+    for number in 0..150 {
+        // A packet of a kilobyte, and a stream that is whole and that nobody reads.
+        open(&mut world, &number.to_string());
+    }
+    world.run(Duration::from_secs(3));
+    let streams = world.clients[1].read_streams();
+    let (kept, refused): (Vec<_>, Vec<_>) = streams.iter().partition(|(_, outcome)| outcome.is_ok());
+    assert_eq!((kept.len(), refused.len()), (127, 23), "127 with what each costs beside its bytes");
+    let too_much = StreamError::TooMuchUnread { limit: 128 * MEBIBYTE };
+    assert!(refused.iter().all(|(_, outcome)| *outcome == Err(too_much.clone())));
+
+    open(&mut world, "after");
+    world.run(Duration::from_secs(1));
+    assert!(
+        matches!(&world.clients[1].read_streams()[..], [(id, Ok(bytes))] if id == "after" && bytes.len() == MEBIBYTE)
+    );
 }
