@@ -8,6 +8,7 @@ use roomkey_room::RpcRequest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::clock;
 use crate::rpc::CallError;
 use crate::session::{Boxed, Session};
 
@@ -66,13 +67,13 @@ impl<T: 'static> IntoFuture for CallAgent<T> {
                 let agent = session.active_agent().await?;
                 return read(session.call(RpcRequest::new(agent, method, payload)).await?);
             };
-            let until = tokio::time::Instant::now() + timeout;
+            let until = clock::now().at + timeout;
             let call = async {
                 let agent = session.active_agent().await?;
-                let left = until.saturating_duration_since(tokio::time::Instant::now());
+                let left = until.saturating_duration_since(clock::now().at);
                 session.call(RpcRequest::new(agent, method, payload).with_response_timeout(left)).await
             };
-            read(tokio::time::timeout_at(until, call).await.unwrap_or(Err(CallError::Timeout))?)
+            read(tokio::time::timeout(timeout, call).await.unwrap_or(Err(CallError::Timeout))?)
         })
     }
 }

@@ -54,6 +54,11 @@ impl AudioStream {
         (stream, inlet)
     }
 
+    /// The next frame, when it is to be played; `None` once the track has ended. Dropping the future loses none.
+    pub async fn next(&mut self) -> Option<AudioFrame> {
+        futures_util::StreamExt::next(self).await
+    }
+
     /// What became of the packets up to now.
     pub fn stats(&self) -> AudioStreamStats {
         let stats = self.buffer.stats();

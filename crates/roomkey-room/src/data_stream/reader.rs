@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 
 use super::content::Content;
 use super::error::StreamError;
@@ -32,6 +32,15 @@ macro_rules! reader {
             /// What the header says.
             pub fn info(&self) -> &$info {
                 &self.info
+            }
+
+            /// The next piece as it came; `None` after the last one and after an error. Dropping the future loses none.
+            ///
+            /// # Errors
+            ///
+            /// Why the stream failed.
+            pub async fn next(&mut self) -> Option<Result<$item, StreamError>> {
+                futures_util::StreamExt::next(self).await
             }
 
             #[doc = $read_all]

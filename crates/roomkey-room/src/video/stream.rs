@@ -62,6 +62,11 @@ pub struct VideoStream {
 }
 
 impl VideoStream {
+    /// The next frame; `None` once the track has ended. Dropping the future loses none.
+    pub async fn next(&mut self) -> Option<EncodedVideoFrame> {
+        futures_util::StreamExt::next(self).await
+    }
+
     /// Asks the publisher for a key frame, at most every half second: for a decoder that was begun anew.
     pub fn request_keyframe(&self) {
         let mut state = self.shared.state();
