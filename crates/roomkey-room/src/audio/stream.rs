@@ -29,6 +29,7 @@ use crate::clock;
 /// are no frames, unless the stream is [continuous](AudioStreamOptions::with_continuous).
 ///
 /// Who reads too slowly misses the oldest. Who stops reading and goes on later gets what is newest then.
+#[doc(alias = "NativeAudioStream")]
 pub struct AudioStream {
     input: Arc<Input>,
     buffer: JitterBuffer,

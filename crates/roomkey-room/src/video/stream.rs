@@ -57,6 +57,7 @@ impl VideoStreamOptions {
 /// pixels where a track is muted or ends.
 ///
 /// It ends with the track. Dropping it ends the reception; a dropped wait for the next frame loses nothing.
+#[doc(alias = "NativeVideoStream")]
 pub struct VideoStream {
     shared: Arc<Shared>,
 }
