@@ -11,8 +11,11 @@ pub enum ConnectionState {
     /// All is well.
     Connected,
     /// The connection broke, and the same stay in the room is being taken up again: participants and tracks stay.
+    #[doc(alias = "Reconnecting")]
     Resuming,
-    /// The room is being joined anew: the others are new participants afterwards, own tracks are published again.
+    /// The room is being joined anew: whoever was in it all the time stays the same participant, with the same tracks, and only
+    /// who is gone afterwards has left. Own tracks are published again.
+    #[doc(alias = "Reconnecting")]
     Restarting,
     /// The room is over.
     Disconnected(DisconnectReason),

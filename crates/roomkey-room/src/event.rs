@@ -22,10 +22,16 @@ use crate::take_once::TakeOnce;
 #[non_exhaustive]
 pub enum RoomEvent {
     /// The connection broke, came back or ended.
+    #[doc(alias = "Connected")]
+    #[doc(alias = "Disconnected")]
+    #[doc(alias = "Reconnecting")]
+    #[doc(alias = "Reconnected")]
     ConnectionStateChanged(ConnectionState),
     /// The server gave a newer token, which reconnects will use.
     TokenRefreshed,
     /// The room's name, sid, metadata or recording is another one.
+    #[doc(alias = "RoomMetadataChanged")]
+    #[doc(alias = "Moved")]
     RoomUpdated,
     /// Somebody is in the room.
     ParticipantConnected(Arc<Participant>),
@@ -188,6 +194,7 @@ pub enum RoomEvent {
         sender: ParticipantIdentity,
     },
     /// A tone of a telephone's keys.
+    #[doc(alias = "SipDTMFReceived")]
     #[non_exhaustive]
     SipDtmfReceived {
         /// The key, as a number.

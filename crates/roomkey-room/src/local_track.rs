@@ -22,6 +22,8 @@ use crate::room::Shared;
 use crate::video::{SubscribedQualities, VideoOutlet, VideoQuality, VideoSource};
 
 /// A track of this client: what is captured with its source is sent once it is published.
+#[doc(alias = "LocalAudioTrack")]
+#[doc(alias = "LocalVideoTrack")]
 #[derive(Debug, Clone)]
 pub struct LocalTrack {
     name: String,
@@ -174,6 +176,7 @@ impl LocalParticipant {
     }
 
     /// A handle of the publication that has this sid now; `None` if none of this client's has.
+    #[doc(alias = "get_track_publication")]
     pub fn track_publication(&self, sid: &TrackSid) -> Option<LocalTrackPublication> {
         let kind = self.info().publication(sid)?.kind;
         let id = self.shared.local_sids.find(sid)?;

@@ -9,6 +9,7 @@ use crate::names::{ParticipantIdentity, ParticipantSid, TrackSid};
 use crate::publication::{TrackPublication, TrackSource};
 
 /// What is known of a participant at one moment. A later change is another value.
+#[doc(alias = "RemoteParticipant")]
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Participant {

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::names::TrackSid;
 
 /// What is known of a published track at one moment. A later change is another value.
+#[doc(alias = "RemoteTrackPublication")]
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TrackPublication {

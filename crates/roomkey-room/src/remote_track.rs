@@ -17,6 +17,8 @@ use crate::video::{VideoInlet, VideoStream, VideoStreamOptions};
 /// A track of somebody else, as it comes in. A cheap handle; it does not keep the room alive.
 ///
 /// A track can be listened to any number of times. What comes while nobody listens is dropped.
+#[doc(alias = "RemoteAudioTrack")]
+#[doc(alias = "RemoteVideoTrack")]
 #[derive(Clone)]
 pub struct RemoteTrack {
     pub(crate) sid: TrackSid,

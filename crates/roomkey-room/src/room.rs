@@ -138,6 +138,7 @@ impl Room {
 
     /// A stream of what happens from now on. The first stream begins with what happened since the join began, so that
     /// nothing is missed between [`connect`](Self::connect) and this call.
+    #[doc(alias = "subscribe")]
     pub fn events(&self) -> RoomEvents {
         self.shared.events.listen()
     }

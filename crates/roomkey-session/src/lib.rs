@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod agent_audio;
 mod agent_expectation;
 mod agent_state;
 mod builder;
@@ -27,6 +28,7 @@ mod start_options;
 mod text_streams;
 mod track_ref;
 
+pub use agent_audio::AgentAudio;
 pub use agent_expectation::{AgentExpectation, AgentSelector};
 pub use agent_state::{AgentFailure, AgentSnapshot, AgentState};
 pub use builder::SessionBuilder;

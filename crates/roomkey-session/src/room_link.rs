@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use roomkey_room::{
     ByteStreamOptions, ByteStreamReader, LocalParticipant, LocalTrack, LocalTrackPublication, Participant,
     Participants, Recording, Room, RoomBuilder, RoomEvent, RoomEvents, RoomInfo, RpcError, RpcRequest, SendStreamError,

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use roomkey_room::{
-    ParticipantIdentity, ParticipantState, Participants, Room, RoomBuilder, RoomInfo, RpcRequest, TokenTimes,
+    ParticipantIdentity, ParticipantState, Participants, RemoteTrack, Room, RoomBuilder, RoomInfo, RpcRequest,
+    TokenTimes,
 };
 use roomkey_source::{FetchError, FixedTokenSource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::agent_audio::AgentAudio;
 use crate::agent_state::{AgentFailure, AgentSnapshot, AgentState};
 use crate::builder::SessionBuilder;
 use crate::call_agent::CallAgent;
@@ -182,6 +184,12 @@ impl Session {
         self.shared.shown.agent.subscribe()
     }
 
+    /// The track that the agent is heard in, now and later, whichever agent and room that is:
+    /// `while let Some(track) = audio.next().await { … track.audio_stream(…) }`.
+    pub fn agent_audio(&self) -> AgentAudio {
+        AgentAudio::new(self.agent(), self.shared.shown.room.room.subscribe())
+    }
+
     /// Each state of the agent from now on, in order.
     pub fn agent_states(&self) -> EventStream<AgentState> {
         self.shared.shown.agent_states.listen()
@@ -242,6 +250,11 @@ impl Session {
         let receiver = list.subscribe();
         self.request(Request::Tracks { filter, list });
         receiver
+    }
+
+    /// What comes in of a track of somebody else's, to hear or see it; `None` of one that is not received now.
+    pub fn remote_track(&self, track: &TrackRef) -> Option<RemoteTrack> {
+        self.room()?.track(&track.publication.as_ref()?.sid)
     }
 
     /// Everybody in the room, now and later; nobody while there is no room.

@@ -14,6 +14,9 @@ pub struct SessionMetrics {
     pub agent_join: Option<Duration>,
     /// From the start to the agent's being at work.
     pub agent_ready: Option<Duration>,
-    /// From the start to the first audio of the agent's being received.
+    /// From the start to the agent's first words: the first moment at which its track is received, and either it says that it
+    /// is speaking (its attribute `lk.agent.state`) or the server says that whoever publishes the track is. A track that is
+    /// received and silent is not yet audio. Both are told beside the sound, and may be some hundred milliseconds off it; the
+    /// frames of [`agent_audio`](crate::Session::agent_audio) are exact.
     pub first_audio: Option<Duration>,
 }

@@ -17,7 +17,8 @@ pub enum SessionState {
     Connected,
     /// The connection broke and is taken up again: participants and tracks stay.
     Resuming,
-    /// The room is joined anew with the same token: the others are new participants afterwards.
+    /// The room is joined anew with the same token: whoever was in it all the time stays the same participant, with the
+    /// same tracks; own tracks are published again.
     Restarting,
 }
 

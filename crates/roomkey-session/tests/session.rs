@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use roomkey_dev_server::{Config, DevServer};
 use roomkey_room::{
-    AudioFrame, AudioSource, AudioSourceOptions, ParticipantKind, Participants, Room, RoomEvent, RpcError, RpcRequest,
-    TextStreamOptions, TrackKind, TrackSource,
+    AudioFrame, AudioSource, AudioSourceOptions, AudioStreamOptions, ParticipantKind, Participants, Room, RoomEvent,
+    RpcError, RpcRequest, TextStreamOptions, TrackKind, TrackSource,
 };
 use roomkey_session::{
     AgentExpectation, AgentSelector, AgentState, AttachmentStatus, CallError, EndReason, Message, MessageKind,
@@ -294,6 +294,34 @@ async fn a_muted_microphone_is_so_from_its_publication_on_and_keeps_nothing_for_
     user.start(StartOptions::new().microphone(Microphone::new(&source).pre_connect(false))).await.unwrap();
     until(&mut user.participants(), own(true)).await;
     speaker.abort();
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_agents_voice_is_followed_into_the_next_room() {
+    let server = server().await;
+    let source = AudioSource::new(AudioSourceOptions::new());
+    let user = Session::of(self::source(&server, "user", "voice", true).bind(FetchOptions::new()));
+    let speaking = source.clone();
+    let speaker = tokio::spawn(async move {
+        loop {
+            let frame = AudioFrame::new(vec![0.25; 480], 48_000, 1).unwrap();
+            speaking.capture_frame(&frame).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let mut voice = user.agent_audio();
+    for _ in 0..2 {
+        user.start(StartOptions::new().microphone(Microphone::new(&source).pre_connect(false))).await.unwrap();
+        let track = timeout(PATIENCE, voice.next()).await.unwrap().unwrap();
+        let mut stream = track.audio_stream(&AudioStreamOptions::new());
+        assert!(timeout(PATIENCE, stream.next()).await.unwrap().is_some(), "it is heard");
+        user.end().await;
+        timeout(PATIENCE, async { while stream.next().await.is_some() {} }).await.unwrap();
+    }
+    speaker.abort();
+    drop(user);
+    assert!(timeout(PATIENCE, voice.next()).await.unwrap().is_none());
     server.shutdown().await;
 }
 

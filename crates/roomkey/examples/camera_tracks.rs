@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use local::{Local, argument};
 use roomkey::room::{IvfReader, IvfWriter, VideoDecoder, VideoSourceOptions, Vp8KeyframeDecoder};
 use roomkey::session::{Session, StartOptions, TrackFilter, TrackRef};
@@ -35,7 +34,6 @@ async fn main() -> Result<(), BoxError> {
 
     let session = Session::of(local.token_source().bind(local.options("alice")));
     session.start(StartOptions::new()).await?;
-    let room = session.room().ok_or("a session that is started has a room")?;
     let mut cameras = session.tracks(TrackFilter::source(TrackSource::Camera).placeholders(true));
     show(&cameras.borrow_and_update());
 
@@ -47,16 +45,15 @@ async fn main() -> Result<(), BoxError> {
             let list = Arc::clone(&cameras.borrow_and_update());
             show(&list);
             let of_others = list.iter().filter(|camera| !camera.participant.is_local);
-            if let Some(publication) = of_others.filter_map(|camera| camera.publication.clone()).next() {
-                return Ok::<_, BoxError>(publication);
+            if let Some(track) = of_others.filter_map(|camera| session.remote_track(camera)).next() {
+                return Ok::<_, BoxError>(track);
             }
             cameras.changed().await?;
         }
     };
-    let publication = timeout(PATIENCE, shown).await.map_err(|_| "nobody shows anything")??;
+    let track = timeout(PATIENCE, shown).await.map_err(|_| "nobody shows anything")??;
 
     // Encoded frames, from a key frame on, as a film.
-    let track = room.track(&publication.sid).ok_or("the track is gone")?;
     let mut frames = track.video_stream(VideoStreamOptions::new());
     let first = timeout(PATIENCE, frames.next()).await?.ok_or("the track ended")?;
     let (width, height) = first.dimensions.ok_or("a key frame says how large it is")?;

@@ -107,25 +107,22 @@ struct Heard {
 
 /// Says a tone until it comes back.
 async fn echo(session: &Session, microphone: &AudioSource) -> Result<Heard, BoxError> {
-    let mut agent = session.agent();
+    let mut voice = session.agent_audio();
     let mut tone = Tone::new(440.0);
     let begun = now();
     let heard = async {
         // The agent publishes its sound once it hears some.
         let track = loop {
-            microphone.capture_frame(&tone.next_frame()).await?;
-            let snapshot = agent.borrow_and_update().clone();
-            let publication = snapshot.audio.as_ref().and_then(|audio| audio.publication.clone());
-            let room = session.room().ok_or("the session is over")?;
-            if let Some(track) = publication.and_then(|publication| room.track(&publication.sid)) {
-                break track;
+            tokio::select! {
+                track = voice.next() => break track.ok_or("the session is over")?,
+                captured = async { microphone.capture_frame(&tone.next_frame()).await } => captured?,
             }
         };
         let mut stream = track.audio_stream(&AudioStreamOptions::new());
         let mut loud = Vec::new();
         while loud.len() < 9_600 {
             tokio::select! {
-                frame = futures_util::StreamExt::next(&mut stream) => {
+                frame = stream.next() => {
                     let frame = frame.ok_or("the agent fell silent")?;
                     let is_loud = frame.samples().iter().any(|sample| sample.abs() > 0.1);
                     if is_loud { loud.extend_from_slice(frame.samples()) } else { loud.clear() }

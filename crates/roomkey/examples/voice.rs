@@ -14,7 +14,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use local::{Local, argument};
 use roomkey::session::{Microphone, Ready, Session, StartOptions};
 use roomkey::{AudioFrame, AudioSource, AudioSourceOptions, AudioStreamOptions, BoxError, RemoteTrack};
@@ -86,15 +85,12 @@ async fn main() -> Result<(), BoxError> {
 
 /// The agent's voice. An agent that echoes has one once it hears something: a hum that is too quiet to count.
 async fn agents_track(session: &Session, microphone: &AudioSource) -> Result<RemoteTrack, BoxError> {
-    let agent = session.agent();
+    let mut voice = session.agent_audio();
     let mut ticks = interval(FRAME);
     loop {
-        ticks.tick().await;
-        microphone.capture_frame(&hum()?).await?;
-        let publication = agent.borrow().audio.as_ref().and_then(|audio| audio.publication.clone());
-        let room = session.room().ok_or("the session is over")?;
-        if let Some(track) = publication.and_then(|publication| room.track(&publication.sid)) {
-            return Ok(track);
+        tokio::select! {
+            track = voice.next() => return track.ok_or_else(|| "the session is over".into()),
+            _ = ticks.tick() => microphone.capture_frame(&hum()?).await?,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::clock;
 ///
 /// A source can be fed before it is published, and goes on when its track is unpublished; what nobody hears passes at the
 /// same pace as what is heard, and is gone. It is in one track at a time.
+#[doc(alias = "NativeAudioSource")]
 #[derive(Clone)]
 pub struct AudioSource {
     inner: Arc<Inner>,

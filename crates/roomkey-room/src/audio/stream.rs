@@ -29,6 +29,7 @@ use crate::clock;
 /// are no frames, unless the stream is [continuous](AudioStreamOptions::with_continuous).
 ///
 /// Who reads too slowly misses the oldest. Who stops reading and goes on later gets what is newest then.
+#[doc(alias = "NativeAudioStream")]
 pub struct AudioStream {
     input: Arc<Input>,
     buffer: JitterBuffer,
@@ -52,6 +53,11 @@ impl AudioStream {
             dropped: 0,
         };
         (stream, inlet)
+    }
+
+    /// The next frame, when it is to be played; `None` once the track has ended. Dropping the future loses none.
+    pub async fn next(&mut self) -> Option<AudioFrame> {
+        futures_util::StreamExt::next(self).await
     }
 
     /// What became of the packets up to now.

@@ -53,6 +53,7 @@ macro_rules! common_setters {
 }
 
 /// What to send with a text.
+#[doc(alias = "StreamTextOptions")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TextStreamOptions {
@@ -124,6 +125,7 @@ impl TextStreamOptions {
 }
 
 /// What to send with bytes.
+#[doc(alias = "StreamByteOptions")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ByteStreamOptions {

@@ -41,6 +41,15 @@ macro_rules! reader {
                 &self.info
             }
 
+            /// The next piece as it came; `None` after the last one and after an error. Dropping the future loses none.
+            ///
+            /// # Errors
+            ///
+            /// Why the stream failed.
+            pub async fn next(&mut self) -> Option<Result<$item, StreamError>> {
+                futures_util::StreamExt::next(self).await
+            }
+
             #[doc = $read_all]
             ///
             /// Dropping the future loses nothing: the next call goes on where it was. What was taken through the [`Stream`], or

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::names::ParticipantIdentity;
 
 /// A call of a method of another participant.
+#[doc(alias = "PerformRpcData")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RpcRequest {
@@ -58,6 +59,7 @@ impl RpcRequest {
 }
 
 /// A call by another participant of a method of ours.
+#[doc(alias = "RpcInvocationData")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RpcInvocation {

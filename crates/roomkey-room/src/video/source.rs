@@ -39,6 +39,7 @@ use super::source_options::VideoSourceOptions;
 /// assert_eq!((frame.is_keyframe, frame.dimensions), (true, Some((320, 180))));
 /// assert_eq!(source.capture_frame(&frame), Ok(Captured::NotConnected), "it is not published");
 /// ```
+#[doc(alias = "NativeVideoSource")]
 #[derive(Clone)]
 pub struct VideoSource {
     shared: Arc<Shared>,

@@ -57,11 +57,17 @@ impl VideoStreamOptions {
 /// pixels where a track is muted or ends.
 ///
 /// It ends with the track. Dropping it ends the reception; a dropped wait for the next frame loses nothing.
+#[doc(alias = "NativeVideoStream")]
 pub struct VideoStream {
     shared: Arc<Shared>,
 }
 
 impl VideoStream {
+    /// The next frame; `None` once the track has ended. Dropping the future loses none.
+    pub async fn next(&mut self) -> Option<EncodedVideoFrame> {
+        futures_util::StreamExt::next(self).await
+    }
+
     /// Asks the publisher for a key frame, at most every half second: for a decoder that was begun anew.
     pub fn request_keyframe(&self) {
         let mut state = self.shared.state();

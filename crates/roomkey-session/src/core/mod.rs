@@ -439,7 +439,10 @@ impl Core {
         self.flush_outbox(state, &agent, now.at);
 
         self.metrics.agent(&agent, now.at);
-        let is_heard = |track: &crate::track_ref::TrackRef| track.publication.as_ref().is_some_and(|p| p.is_subscribed);
+        let is_heard = |track: &crate::track_ref::TrackRef| {
+            let speaks = agent.state == AgentState::Speaking || track.participant.is_speaking;
+            speaks && track.publication.as_ref().is_some_and(|publication| publication.is_subscribed)
+        };
         if agent.audio.as_ref().is_some_and(is_heard) {
             self.metrics.audio(now.at);
         }

@@ -6,7 +6,6 @@
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use roomkey::{
     AudioFrame, AudioSource, AudioSourceOptions, AudioStreamOptions, BoxError, DataPacket, LocalTrack, RemoteTrack,
     Room, RoomEvent, TrackPublishOptions,

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::StreamExt as _;
 use roomkey_room::{
     AudioStreamOptions, ConnectionState, RemoteTrack, RoomEvent, RoomEvents, TrackKind, TrackPublication, TrackSource,
     VideoStreamOptions,

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
 use livekit_protocol::data_packet::Value;
 use livekit_protocol::data_stream as proto;
 

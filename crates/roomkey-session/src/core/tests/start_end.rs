@@ -305,18 +305,32 @@ fn the_phases_of_a_start_are_measured() {
     stage.pass(seconds(3));
     stage.put(agent("helper", None));
     stage.pass(seconds(4));
-    let mut speaking = agent("helper", Some("speaking"));
     let mut voice = publication("TR_voice", TrackSource::Microphone);
     voice.is_subscribed = true;
-    speaking.publications = vec![Arc::new(voice)];
-    stage.put(speaking);
+    let silent = |state| {
+        let mut agent = agent("helper", Some(state));
+        agent.publications = vec![Arc::new(voice.clone())];
+        agent
+    };
+    stage.put(silent("listening"));
+    stage.pass(seconds(5));
+    assert_eq!(stage.core.metrics.measured().first_audio, None, "a track is no sound");
+    stage.put(silent("speaking"));
 
     let measured = stage.core.metrics.measured();
     assert_eq!(measured.token, Some(seconds(1)));
     assert_eq!(measured.connect, Some(seconds(2)));
     assert_eq!(measured.agent_join, Some(seconds(3)));
     assert_eq!(measured.agent_ready, Some(seconds(10)));
-    assert_eq!(measured.first_audio, Some(seconds(10)));
+    assert_eq!(measured.first_audio, Some(seconds(15)));
+
+    // One that says nothing of its state is heard all the same.
+    let mut stage = Stage::joined();
+    let mut heard = silent("listening");
+    heard.is_speaking = true;
+    stage.pass(seconds(1));
+    stage.put(heard);
+    assert_eq!(stage.core.metrics.measured().first_audio, Some(seconds(1)));
 }
 
 #[test]
