@@ -28,11 +28,15 @@ where
 /// calls of a slow method.
 const MAX_RUNNING: usize = 256;
 
+/// Bytes of the payloads of those that run. A call that comes while nothing runs may have more.
+const MAX_RUNNING_BYTES: usize = 64 * 1024 * 1024;
+
 /// The methods, and their calls that go on. All end with the room.
 #[derive(Default)]
 pub(crate) struct RpcMethods {
     methods: HashMap<String, RpcMethod>,
-    running: JoinSet<(InvocationId, Result<String, RpcError>)>,
+    running: JoinSet<(InvocationId, usize, Result<String, RpcError>)>,
+    running_bytes: usize,
     /// What is answered without having run.
     refused: VecDeque<(InvocationId, Result<String, RpcError>)>,
 }
@@ -48,15 +52,18 @@ impl RpcMethods {
 
     pub(crate) fn invoke(&mut self, id: InvocationId, invocation: RpcInvocation) {
         let method = self.methods.get(&invocation.method).cloned();
-        if self.running.len() >= MAX_RUNNING {
+        let bytes = invocation.payload.len();
+        let is_too_much = self.running_bytes > 0 && self.running_bytes + bytes > MAX_RUNNING_BYTES;
+        if self.running.len() >= MAX_RUNNING || is_too_much {
             self.refused.push_back((id, Err(RpcError::of(RpcError::APPLICATION_ERROR))));
             return;
         }
+        self.running_bytes += bytes;
         self.running.spawn(async move {
-            let Some(method) = method else { return (id, Err(RpcError::of(RpcError::UNSUPPORTED_METHOD))) };
+            let Some(method) = method else { return (id, bytes, Err(RpcError::of(RpcError::UNSUPPORTED_METHOD))) };
             // What panics is the application's, and the caller hears of it.
             let answer = AssertUnwindSafe(async move { method(invocation).await }).catch_unwind().await;
-            (id, answer.unwrap_or_else(|_| Err(RpcError::of(RpcError::APPLICATION_ERROR))))
+            (id, bytes, answer.unwrap_or_else(|_| Err(RpcError::of(RpcError::APPLICATION_ERROR))))
         });
     }
 
@@ -67,7 +74,10 @@ impl RpcMethods {
         }
         loop {
             match self.running.join_next().await {
-                Some(Ok(answered)) => return answered,
+                Some(Ok((id, bytes, answer))) => {
+                    self.running_bytes -= bytes;
+                    return (id, answer);
+                }
                 // A runtime that shuts down cancels tasks.
                 Some(Err(_)) => {}
                 None => return std::future::pending().await,
@@ -82,19 +92,48 @@ mod tests {
 
     use super::*;
 
+    fn call(payload: String) -> RpcInvocation {
+        RpcInvocation {
+            request_id: "1".to_owned(),
+            caller_identity: "bob".into(),
+            method: "slow".to_owned(),
+            payload,
+            response_timeout: Duration::ZERO,
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_that_run_hold_so_many_bytes_and_no_more_until_one_of_them_is_answered() {
+        let answer = Arc::new(tokio::sync::Notify::new());
+        let mut methods = RpcMethods::default();
+        let asked = Arc::clone(&answer);
+        let slow = move |_| {
+            let asked = Arc::clone(&asked);
+            async move {
+                asked.notified().await;
+                Ok(String::new())
+            }
+        };
+        methods.register("slow".to_owned(), method(slow));
+        let third = "x".repeat(MAX_RUNNING_BYTES / 3);
+        for id in 0..4 {
+            methods.invoke(InvocationId(id), call(third.clone()));
+        }
+        let (refused, outcome) = methods.next_answer().await;
+        assert_eq!((refused, outcome.unwrap_err().code), (InvocationId(3), RpcError::APPLICATION_ERROR));
+        answer.notify_one();
+        // Which of the three has waited first is the runtime's choice.
+        assert!(methods.next_answer().await.1.is_ok());
+        methods.invoke(InvocationId(4), call(third));
+        assert_eq!((methods.running.len(), methods.refused.len()), (3, 0));
+    }
+
     #[tokio::test]
     async fn a_slow_method_runs_so_many_times_at_once_and_no_more() {
         let mut methods = RpcMethods::default();
         methods.register("slow".to_owned(), method(|_| std::future::pending()));
-        let invocation = RpcInvocation {
-            request_id: "1".to_owned(),
-            caller_identity: "bob".into(),
-            method: "slow".to_owned(),
-            payload: String::new(),
-            response_timeout: Duration::ZERO,
-        };
         for id in 0..MAX_RUNNING as u64 + 2 {
-            methods.invoke(InvocationId(id), invocation.clone());
+            methods.invoke(InvocationId(id), call(String::new()));
         }
         assert_eq!(methods.running.len(), MAX_RUNNING);
         for id in 0..2 {
