@@ -513,7 +513,7 @@ impl Members {
         }
     }
 
-    /// The tracks that are not to be sent for now.
+    /// The tracks that the application has switched off.
     pub(crate) fn disabled_tracks(&self) -> Vec<String> {
         let disabled = self.track_settings.iter().filter(|(_, settings)| settings.disabled);
         disabled.map(|(track, _)| track.clone().into()).collect()

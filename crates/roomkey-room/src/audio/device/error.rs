@@ -2,6 +2,9 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 /// Why a device could not be opened, or is open no more. What the driver says is in [`source`](Error::source).
 #[derive(Debug)]
@@ -21,6 +24,17 @@ pub enum DeviceError {
     Stalled,
     /// Something else, of which only the driver knows.
     Other(Box<dyn Error + Send + Sync>),
+}
+
+impl DeviceError {
+    /// Waits for the one that a device's task tells.
+    pub(super) async fn told(mut lost: watch::Receiver<Option<Arc<Self>>>) -> Arc<Self> {
+        match lost.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(error)) => Arc::clone(error),
+            // The runtime has ended, and the task with it.
+            Ok(None) | Err(_) => Arc::new(Self::Stalled),
+        }
+    }
 }
 
 impl fmt::Display for DeviceError {

@@ -126,12 +126,7 @@ impl Microphone {
     ///
     /// Dropping the future changes nothing.
     pub async fn lost(&self) -> Arc<DeviceError> {
-        let mut lost = self.lost.clone();
-        match lost.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(error)) => Arc::clone(error),
-            // The runtime has ended, and the task with it.
-            Ok(None) | Err(_) => Arc::new(DeviceError::Stalled),
-        }
+        DeviceError::told(self.lost.clone()).await
     }
 }
 

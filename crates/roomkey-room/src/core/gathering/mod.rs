@@ -7,6 +7,8 @@
 
 mod allocation;
 mod binding;
+mod packets;
+mod servers;
 mod stream;
 mod turn_messages;
 
@@ -18,8 +20,10 @@ use roomkey_rtc::{Candidate, Protocol, TcpType, Transmit};
 
 use self::allocation::{Allocated, Allocation};
 use self::binding::Binding;
+use self::packets::note;
+use self::servers::{Server, read};
 use self::stream::{Purpose, Stream};
-use crate::ice_server::{Allowed, IceServer, IceUrl, InvalidIceUrl, Service};
+use crate::ice_server::{Allowed, IceServer, IceUrl, Service};
 
 /// A connection of TCP or TLS; the number is of one peer connection's.
 pub(crate) type StreamId = u64;
@@ -34,9 +38,6 @@ const SETTLED: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a name may take to resolve.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Of a server's URLs, those of STUN and those of TURN that are used.
-const MAX_STUN: usize = 3;
-const MAX_TURN: usize = 6;
 /// TCP candidates that are connected to in one round of ICE, and connections that there are in all.
 const MAX_TARGETS: usize = 4;
 const MAX_STREAMS: usize = 16;
@@ -133,20 +134,6 @@ pub(crate) struct Gathering {
     last_id: u64,
     now: Instant,
     outputs: VecDeque<Gathered>,
-}
-
-/// One URL.
-#[derive(Clone, PartialEq, Eq)]
-struct Server {
-    url: IceUrl,
-    username: String,
-    credential: String,
-}
-
-impl std::fmt::Debug for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("url", &self.url).finish_non_exhaustive()
-    }
 }
 
 /// A TCP candidate of the other side's.
@@ -468,102 +455,6 @@ impl Gathering {
         }
     }
 
-    // Packets.
-
-    /// A packet of the peer connection's; what remains of it is for a UDP socket.
-    pub(crate) fn transmit(&mut self, transmit: Transmit) -> Option<Transmit> {
-        let way = match transmit.protocol {
-            Protocol::Udp if self.relays.is_empty() => Way::Udp,
-            Protocol::Udp => {
-                let lent = self.relays.iter().any(|relay| relay.allocation.relayed() == Some(transmit.source));
-                if lent { Way::Relay(transmit.source) } else { Way::Udp }
-            }
-            Protocol::Tcp => {
-                let ends = Some((transmit.source, transmit.destination));
-                // A pair of a connection and a candidate that is not its end.
-                Way::Stream(self.streams.iter().find(|stream| stream.ends == ends)?.id)
-            }
-        };
-        note(&mut self.used[0], way, &transmit.payload);
-        match way {
-            Way::Udp => return Some(transmit),
-            Way::Stream(stream) => {
-                let mut bytes = Vec::with_capacity(2 + transmit.payload.len());
-                if roomkey_rtc::framing::write(&transmit.payload, &mut bytes) {
-                    self.outputs.push_back(Gathered::Errand(Errand::Write { stream, bytes, may_be_lost: true }));
-                }
-            }
-            Way::Relay(address) => {
-                let now = self.now;
-                if let Some(relay) = self.relays.iter_mut().find(|relay| relay.allocation.relayed() == Some(address))
-                    && let Some(bytes) = relay.allocation.send(transmit.destination, transmit.payload, now)
-                {
-                    let sent = relay.wrap(bytes, true);
-                    self.outputs.push_back(sent);
-                }
-            }
-        }
-        None
-    }
-
-    /// A datagram came to a UDP socket; whether it was for this.
-    pub(crate) fn handle_datagram(
-        &mut self,
-        source: SocketAddr,
-        destination: SocketAddr,
-        datagram: &[u8],
-        now: Instant,
-    ) -> bool {
-        self.now = now;
-        let is_answer = |binding: &Binding| {
-            binding.server == source && binding.local == destination && binding.is_answered_by(datagram)
-        };
-        if let Some(at) = self.bindings.iter().position(is_answer) {
-            let binding = self.bindings.swap_remove(at);
-            if let Some(address) = Binding::address_in(datagram) {
-                self.seen_at(address, binding.local);
-            }
-            return true;
-        }
-        let is_server = |relay: &Relay| {
-            relay.stream.is_none() && relay.allocation.server() == source && relay.allocation.local() == destination
-        };
-        if let Some(at) = self.relays.iter().position(is_server)
-            && let Ok(packet) = self.relays[at].allocation.handle_datagram(datagram, now)
-        {
-            if let Some((peer, packet)) = packet {
-                self.relayed(at, peer, packet);
-            }
-            self.poll_relays();
-            return true;
-        }
-        note(&mut self.used[1], Way::Udp, datagram);
-        false
-    }
-
-    fn seen_at(&mut self, address: SocketAddr, local: SocketAddr) {
-        // Two servers see the same, and without a NAT it is the socket's own.
-        let is_known = address == local || self.seen.iter().any(|known| known.address() == address);
-        if !is_known
-            && self.seen.len() < MAX_BINDINGS
-            && let Ok(candidate) = Candidate::server_reflexive_udp(address, local)
-        {
-            self.seen.push(candidate.clone());
-            self.outputs.extend([Gathered::Add(candidate.clone()), Gathered::Tell(candidate)]);
-        }
-    }
-
-    fn relayed(&mut self, at: usize, peer: SocketAddr, packet: Vec<u8>) {
-        let Some(address) = self.relays.get(at).and_then(|relay| relay.allocation.relayed()) else { return };
-        note(&mut self.used[1], Way::Relay(address), &packet);
-        self.outputs.push_back(Gathered::Received {
-            protocol: Protocol::Udp,
-            source: peer,
-            destination: address,
-            packet,
-        });
-    }
-
     // Time.
 
     /// When to call [`handle_timeout`](Self::handle_timeout), at the latest.
@@ -761,48 +652,7 @@ fn datagram(source: SocketAddr, destination: SocketAddr, payload: Vec<u8>) -> Tr
     Transmit::udp(source, destination, payload)
 }
 
-/// Checks go everywhere; DTLS, media and data go where ICE has settled (RFC 7983 tells them apart by the first byte).
-fn note(used: &mut Option<Way>, way: Way, packet: &[u8]) {
-    if packet.first().is_some_and(|first| *first > 3) {
-        *used = Some(way);
-    }
-}
-
 /// Nothing goes from loopback to elsewhere.
 fn can_send(from: IpAddr, to: IpAddr) -> bool {
     from.is_ipv4() == to.is_ipv4() && (!from.is_loopback() || to.is_loopback())
-}
-
-/// The URLs that can be used, in order.
-fn read(servers: &[IceServer]) -> Vec<Server> {
-    const MAX_READ: usize = 64;
-    const LONGEST_CREDENTIAL: usize = 1_024;
-    let (mut stun, mut turn, mut found) = (0, 0, Vec::new());
-    let all = servers.iter().flat_map(|server| server.urls.iter().map(move |url| (server, url)));
-    for (server, text) in all.take(MAX_READ) {
-        let url = match IceUrl::parse(text) {
-            Ok(url) => url,
-            Err(InvalidIceUrl::Unsupported) => {
-                tracing::debug!("an ICE server of a kind that is not supported is passed over");
-                continue;
-            }
-            Err(InvalidIceUrl::Malformed) => {
-                tracing::debug!("an ICE server whose URL can't be read is passed over");
-                continue;
-            }
-        };
-        let IceServer { username, credential, .. } = server;
-        let is_stun = url.service == Service::Stun;
-        let (count, most) = if is_stun { (&mut stun, MAX_STUN) } else { (&mut turn, MAX_TURN) };
-        if !is_stun && (username.is_empty() || username.len() > 512 || credential.len() > LONGEST_CREDENTIAL) {
-            tracing::debug!(host = url.host, "a TURN server without a credential that can be used is passed over");
-            continue;
-        }
-        if *count == most || found.iter().any(|known: &Server| known.url == url) {
-            continue;
-        }
-        *count += 1;
-        found.push(Server { url, username: username.clone(), credential: credential.clone() });
-    }
-    found
 }
