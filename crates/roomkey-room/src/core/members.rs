@@ -8,7 +8,7 @@ use roomkey_rtc::Mid;
 
 use super::Happened;
 use crate::connection_state::DisconnectReason;
-use crate::names::{ParticipantIdentity, TrackSid};
+use crate::names::{ParticipantIdentity, ParticipantSid, TrackSid};
 use crate::participant::{Participant, ParticipantState, Participants};
 use crate::publication::TrackPublication;
 use crate::read;
@@ -32,8 +32,8 @@ pub(crate) struct Members {
     pub(crate) wishes: Vec<(TrackSid, bool)>,
     /// What was said of sizes and the like.
     pub(crate) track_settings: Vec<(TrackSid, proto::UpdateTrackSettings)>,
-    /// The sids that were named since a resume began.
-    roll: Option<HashSet<String>>,
+    /// Those who have not been named since a resume began, by their sids; this client is among them at first.
+    unnamed: Option<HashSet<ParticipantSid>>,
     auto_subscribe: bool,
     /// Of what is known of each: an update that was overtaken by a newer one says less.
     versions: HashMap<ParticipantIdentity, (String, u32)>,
@@ -72,7 +72,7 @@ impl Members {
         }
         self.participants.local = Some(Arc::new(local));
         self.has_changed = true;
-        self.roll = None;
+        self.unnamed = None;
         self.silence(out);
         self.only(others, out);
     }
@@ -80,19 +80,20 @@ impl Members {
     /// The server has taken the stay up again, and is about to name everybody who is here. Who left in between it does not
     /// say (livekit-server, `pkg/rtc/room.go`, `ResumeParticipant`), nor who no longer speaks.
     pub(crate) fn resumed(&mut self, out: &mut Vec<Happened>) {
-        self.roll = Some(HashSet::new());
+        let all = self.participants.local.iter().chain(self.participants.remote.values());
+        self.unnamed = Some(all.map(|known| known.sid.clone()).collect());
         self.silence(out);
     }
 
     /// Everybody has been named: who was not has left.
     pub(crate) fn end_roll_call(&mut self, out: &mut Vec<Happened>) {
-        let Some(roll) = self.roll.take() else { return };
+        let Some(unnamed) = self.unnamed.take() else { return };
         // A list of all has this client in it.
-        if !self.participants.local.as_ref().is_some_and(|local| roll.contains(local.sid.as_str())) {
+        if self.participants.local.as_ref().is_none_or(|local| unnamed.contains(&local.sid)) {
             return;
         }
         let left: Vec<_> = (self.participants.remote.iter())
-            .filter(|(_, known)| !roll.contains(known.sid.as_str()))
+            .filter(|(_, known)| unnamed.contains(&known.sid))
             .map(|(identity, _)| identity.clone())
             .collect();
         for identity in left {
@@ -130,12 +131,8 @@ impl Members {
         for info in infos {
             let is_local =
                 self.participants.local.as_ref().is_some_and(|local| local.identity == info.identity.as_str());
-            if let Some(roll) = &mut self.roll {
-                if info.state() == proto::participant_info::State::Disconnected {
-                    roll.remove(&info.sid);
-                } else {
-                    roll.insert(info.sid.clone());
-                }
+            if let Some(unnamed) = &mut self.unnamed {
+                unnamed.remove(&ParticipantSid::from(&info.sid));
             }
             if self.is_overtaken(info) {
                 continue;
