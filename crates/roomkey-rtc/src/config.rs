@@ -88,9 +88,12 @@ impl Config {
             .set_stats_interval(None)
             .enable_bwe(self.initial_bitrate.map(Bitrate::from))
             .set_sctp_max_buffered_amount(SCTP_BUFFER);
-        // str0m's own, 250 ms and 3 s, make a lost check cost as much as a connect.
+        // With str0m's own, 250 ms and 3 s, a lost check costs as much as a connect. The longest wait is the time between two
+        // checks of a path that is up as well, so what an idle connection costs; with seven tries it takes as long as before,
+        // seven seconds or so, to give a path up.
         config.set_initial_stun_rto(Duration::from_millis(100));
-        config.set_max_stun_rto(Duration::from_secs(1));
+        config.set_max_stun_rto(Duration::from_millis(1_600));
+        config.set_max_stun_retransmits(7);
         config
     }
 }
