@@ -4,15 +4,17 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use hyper::header::HeaderValue;
 use livekit_protocol as proto;
 use roomkey_signal::{ParticipantToken, ServerUrl};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::command::{Command, ReliableData};
+use crate::connect_error::{ConnectError, ConnectErrorKind};
 use crate::connection_state::ConnectionState;
 use crate::core::{Core, TrackSettings};
-use crate::error::{ConnectError, RoomError};
+use crate::error::RoomError;
 use crate::event::{Broadcast, RoomEvents};
 use crate::local_participant::LocalParticipant;
 use crate::local_sids::LocalSids;
@@ -72,7 +74,11 @@ impl Room {
     }
 
     pub(crate) async fn join(options: &RoomBuilder, server_url: &str, token: &str) -> Result<Self, ConnectError> {
-        let server_url = ServerUrl::parse(server_url).map_err(ConnectError::InvalidUrl)?;
+        let server_url = ServerUrl::parse(server_url)?;
+        // A line feed that a file ends with, most likely.
+        if let Err(error) = HeaderValue::from_str(token) {
+            return Err(ConnectError::from(ConnectErrorKind::NotAllowed).with_cause(Some(error.into())));
+        }
         let mut core = Core::new(
             options.settings(),
             server_url.clone(),
@@ -132,7 +138,7 @@ impl Room {
         };
         // It ends by itself when the last handle is dropped.
         tokio::spawn(Box::new(task).run());
-        is_connected.await.map_err(|_| ConnectError::Cancelled)??;
+        is_connected.await.map_err(|_| ConnectError::from(ConnectErrorKind::Cancelled))??;
         Ok(room)
     }
 

@@ -20,10 +20,11 @@ use tokio_tungstenite::tungstenite::Bytes;
 
 use crate::clock;
 use crate::command::{Command, ReliableData};
+use crate::connect_error::ConnectError;
 use crate::connection_state::{ConnectionState, DisconnectReason};
-use crate::core::{Core, DialId, Effect, Errand, FetchId, Happened, InvocationId, LocalTrackId, SocketId};
+use crate::core::{Core, DialId, Effect, Errand, FetchId, Happened, InvocationId, LocalTrackId, Refusal, SocketId};
 use crate::data_stream::reader::StreamReader;
-use crate::error::{ConnectError, PublishError};
+use crate::error::PublishError;
 use crate::event::{Broadcast, RoomEvent, TranscriptionSegment};
 use crate::local_sids::LocalSids;
 use crate::media::{RtpOutlet, Sinks};
@@ -83,8 +84,8 @@ pub(crate) struct Io {
 type Regions = Option<(Vec<u8>, Option<Duration>)>;
 
 enum Dialed {
-    Websocket(Result<Box<Websocket>, Option<u16>>),
-    Status(Option<u16>),
+    Websocket(Result<Box<Websocket>, Refusal>),
+    Validated(Refusal),
 }
 
 enum Input {
@@ -135,8 +136,8 @@ impl Task {
                             self.io.websocket = Some(websocket);
                             self.core.handle_opened(dial, now);
                         }
-                        Dialed::Websocket(Err(status)) => self.core.handle_refused(dial, status, now),
-                        Dialed::Status(status) => self.core.handle_validated(dial, status, now),
+                        Dialed::Websocket(Err(refusal)) => self.core.handle_refused(dial, refusal, now),
+                        Dialed::Validated(refusal) => self.core.handle_validated(dial, &refusal, now),
                     }
                 }
                 Input::Regions(fetch, regions) => {
@@ -389,7 +390,7 @@ impl Task {
                 }
                 Effect::Validate { dial, url, authorization } => {
                     let tls = self.tls.clone();
-                    let asking = async move { Dialed::Status(websocket::status(&url, authorization, tls).await) };
+                    let asking = async move { Dialed::Validated(websocket::validate(&url, authorization, tls).await) };
                     self.io.dialing = Some((dial, Box::pin(asking)));
                 }
                 Effect::FetchRegions { fetch, url, authorization } => {

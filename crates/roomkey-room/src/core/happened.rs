@@ -9,9 +9,9 @@ use roomkey_rtc::{IncomingRtp, Rid};
 use roomkey_signal::ParticipantToken;
 
 use super::LocalTrackId;
+use crate::connect_error::ConnectError;
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::data_stream::reader::StreamReader;
-use crate::error::ConnectError;
 use crate::names::{ParticipantIdentity, TrackSid};
 use crate::participant::Participant;
 use crate::publication::TrackPublication;

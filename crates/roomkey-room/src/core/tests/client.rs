@@ -12,11 +12,12 @@ use proto::data_packet::Value;
 use url::Url;
 
 use super::path::Path;
+use crate::connect_error::ConnectError;
 use crate::connection_state::ConnectionState;
 use crate::core::{Core, Happened, LocalTrackId, SocketId, TrackRequest};
 use crate::data_stream::error::StreamError;
 use crate::data_stream::reader::{ByteStreamReader, StreamReader};
-use crate::error::{ConnectError, PublishError};
+use crate::error::PublishError;
 use crate::names::TrackSid;
 use crate::publication::{TrackKind, TrackSource};
 
