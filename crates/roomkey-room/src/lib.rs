@@ -37,6 +37,7 @@ mod streams;
 mod take_once;
 mod task;
 mod token_times;
+mod track_permission;
 mod video;
 mod video_settings;
 mod websocket;
@@ -76,6 +77,7 @@ pub use rpc::request::{RpcInvocation, RpcRequest};
 pub use stream_writer::{ByteStreamWriter, SendStreamError, TextStreamWriter};
 pub use take_once::TakeOnce;
 pub use token_times::TokenTimes;
+pub use track_permission::ParticipantTrackPermission;
 #[cfg(feature = "vp8-keyframes")]
 pub use video::Vp8KeyframeDecoder;
 pub use video::{

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use hyper::header::HeaderValue;
-use livekit_protocol as proto;
 use roomkey_signal::{ParticipantToken, ServerUrl};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -234,23 +233,6 @@ impl Room {
     pub fn set_video_settings(&self, track: &TrackSid, settings: VideoSettings) -> Result<(), RoomError> {
         let settings = TrackSettings::from(settings);
         self.shared.command(Command::SetTrackSettings { track: track.clone(), settings })
-    }
-
-    /// Who may subscribe to this client's tracks: everybody, or these alone.
-    ///
-    /// # Errors
-    ///
-    /// [`RoomError::Disconnected`].
-    pub fn set_track_subscription_permissions(&self, allowed: Option<&[ParticipantIdentity]>) -> Result<(), RoomError> {
-        let permission = |identity: &ParticipantIdentity| proto::TrackPermission {
-            participant_identity: identity.clone().into(),
-            all_tracks: true,
-            ..Default::default()
-        };
-        self.shared.command(Command::SetSubscriptionPermission(proto::SubscriptionPermission {
-            all_participants: allowed.is_none(),
-            track_permissions: allowed.into_iter().flatten().map(permission).collect(),
-        }))
     }
 
     /// The machine's network is another one: reconnects at once rather than when the loss is noticed.

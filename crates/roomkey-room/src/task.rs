@@ -281,7 +281,9 @@ impl Task {
                 let _ = reply.send(self.core.set_subscribed(&track, subscribed, now));
             }
             Command::SetTrackSettings { track, settings } => self.core.set_track_settings(&track, settings, now),
-            Command::SetSubscriptionPermission(permission) => self.core.set_subscription_permission(permission, now),
+            Command::SetSubscriptionPermission { is_for_all, permissions } => {
+                self.core.set_subscription_permission(is_for_all, permissions, now);
+            }
             Command::RequestKeyframe { track } => self.core.request_keyframe(&track, now),
             Command::ChangeOwn { change, reply } => {
                 self.core.change_own(change, Box::new(move |result| drop(reply.send(result))), now);

@@ -14,6 +14,7 @@ mod link;
 mod members;
 mod messages;
 mod packets;
+mod permissions;
 mod publishing;
 mod recovery;
 mod refusal;
@@ -48,6 +49,7 @@ use link::Link;
 use members::Members;
 pub(crate) use messages::TrackSettings;
 use packets::Packets;
+use permissions::Permissions;
 use publishing::Publishing;
 pub(crate) use publishing::{Layer, LocalTrackId, TrackRequest};
 use recovery::{Recovery, Relapses};
@@ -134,8 +136,7 @@ pub(crate) struct Core {
     last_sockets: SocketId,
     members: Members,
     publishing: Publishing,
-    /// Who may subscribe to our tracks, if that was said.
-    subscription_permission: Option<proto::SubscriptionPermission>,
+    permissions: Permissions,
     packets: Packets,
     calls: Calls,
     requests: Requests,
@@ -173,7 +174,7 @@ impl Core {
             last_dial: 0,
             last_sockets: 0,
             publishing: Publishing::default(),
-            subscription_permission: None,
+            permissions: Permissions::default(),
             requests: Requests::default(),
             room: proto::Room::default(),
             server_version: String::new(),
@@ -334,6 +335,11 @@ impl Core {
 
     pub(crate) fn members(&mut self) -> &mut Members {
         &mut self.members
+    }
+
+    #[cfg(test)]
+    pub(crate) fn participants(&self) -> &crate::participant::Participants {
+        &self.members.participants
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -191,6 +191,10 @@ impl Client {
             Happened::ParticipantDisconnected(who, _) => format!("disconnected {}", who.identity),
             Happened::TrackSubscribed(who, _) => format!("subscribed to {}", who.identity),
             Happened::TrackUnsubscribed(who, _) => format!("unsubscribed from {}", who.identity),
+            Happened::TrackSubscriptionAllowed(who, track) => {
+                let may = if track.is_allowed { "may" } else { "may not" };
+                format!("{may} have a track of {}", who.identity)
+            }
             Happened::LocalTrackPublished(..) => "published".to_owned(),
             Happened::LocalTrackRepublished(..) => "republished".to_owned(),
             Happened::LocalTrackUnpublished(..) => "unpublished".to_owned(),
