@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod audio;
+mod chat_message;
 mod clock;
 mod command;
 mod connect_error;
@@ -8,9 +9,11 @@ mod connection;
 mod connection_state;
 mod core;
 mod data_stream;
+mod dtmf;
 mod error;
 mod event;
 mod event_bytes;
+mod file_sender;
 mod http_get;
 mod ice_server;
 mod local_participant;
@@ -38,6 +41,7 @@ mod take_once;
 mod task;
 mod token_times;
 mod track_permission;
+mod transcription;
 mod video;
 mod video_settings;
 mod websocket;
@@ -50,6 +54,7 @@ pub use audio::{
 };
 #[cfg(feature = "sonora")]
 pub use audio::{SonoraOptions, SonoraProcessor};
+pub use chat_message::ChatMessage;
 pub use connect_error::{ConnectError, ConnectErrorKind};
 pub use connection_state::{ConnectionState, DisconnectReason};
 pub use data_stream::error::StreamError;
@@ -57,8 +62,10 @@ pub use data_stream::info::{ByteStreamInfo, TextOperation, TextStreamInfo};
 pub use data_stream::limits::StreamLimits;
 pub use data_stream::options::{ByteStreamOptions, TextStreamOptions};
 pub use data_stream::reader::{ByteStreamReader, TextStreamReader};
+pub use dtmf::SipDtmf;
 pub use error::{PublishError, RoomError};
-pub use event::{RoomEvent, RoomEvents, TranscriptionSegment};
+pub use event::{RoomEvent, RoomEvents};
+pub use file_sender::{FileError, FileSender};
 pub use ice_server::{IceServer, IceTransportPolicy};
 pub use local_participant::{DataPacket, LocalParticipant};
 pub use local_track::{LocalTrack, LocalTrackPublication, TrackPublishOptions};
@@ -78,6 +85,7 @@ pub use stream_writer::{ByteStreamWriter, SendStreamError, TextStreamWriter};
 pub use take_once::TakeOnce;
 pub use token_times::TokenTimes;
 pub use track_permission::ParticipantTrackPermission;
+pub use transcription::{Transcription, TranscriptionSegment};
 #[cfg(feature = "vp8-keyframes")]
 pub use video::Vp8KeyframeDecoder;
 pub use video::{

@@ -10,14 +10,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use livekit_protocol as proto;
-use proto::data_packet::Value;
+use livekit_protocol::data_packet::Value;
 use roomkey_signal::ServerUrl;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_tungstenite::tungstenite::Bytes;
 
+use crate::chat_message::ChatMessage;
 use crate::clock;
 use crate::command::{Command, ReliableData};
 use crate::connect_error::ConnectError;
@@ -25,7 +25,7 @@ use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::core::{Core, DialId, Effect, Errand, FetchId, Happened, InvocationId, LocalTrackId, Refusal, SocketId};
 use crate::data_stream::reader::StreamReader;
 use crate::error::PublishError;
-use crate::event::{Broadcast, RoomEvent, TranscriptionSegment};
+use crate::event::{Broadcast, RoomEvent};
 use crate::local_sids::LocalSids;
 use crate::media::{RtpOutlet, Sinks};
 use crate::participant::{Participant, Participants};
@@ -40,6 +40,7 @@ use crate::sockets::{Sockets, local_addresses};
 use crate::streams::{StreamInput, Streams};
 use crate::take_once::TakeOnce;
 use crate::token_times::TokenTimes;
+use crate::transcription::TranscriptionSegment;
 use crate::websocket::{self, Websocket};
 
 const LONGEST_DATAGRAM: usize = 2_048;
@@ -489,6 +490,11 @@ impl Task {
                 self.info.send_modify(|info| Arc::make_mut(info).read(&room));
                 self.tell(RoomEvent::RoomUpdated);
             }
+            Happened::RoomMoved(room) => {
+                self.info.send_modify(|info| Arc::make_mut(info).read(&room));
+                let info = Arc::clone(&self.info.borrow());
+                self.tell(RoomEvent::RoomMoved(info));
+            }
             Happened::StreamOpened(StreamReader::Text(reader)) => self.tell(RoomEvent::TextStreamOpened {
                 topic: reader.info().topic.clone(),
                 sender: reader.info().sender_identity.clone(),
@@ -602,8 +608,11 @@ impl Task {
                 speaker: said.transcribed_participant_identity.into(),
                 sender,
                 track_sid: said.track_id.into(),
-                segments: said.segments.into_iter().map(segment).collect(),
+                segments: said.segments.into_iter().map(TranscriptionSegment::read).collect(),
             }),
+            Value::ChatMessage(message) => {
+                self.tell(RoomEvent::ChatMessageReceived { message: ChatMessage::read(message), sender, participant })
+            }
             _ => {}
         }
     }
@@ -620,10 +629,6 @@ impl Task {
             websocket.close().await;
         }
     }
-}
-
-fn segment(segment: proto::TranscriptionSegment) -> TranscriptionSegment {
-    TranscriptionSegment { id: segment.id, text: segment.text, is_final: segment.r#final, language: segment.language }
 }
 
 /// Events that are told as they are.

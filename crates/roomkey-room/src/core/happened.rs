@@ -30,6 +30,8 @@ pub(crate) enum Happened {
     TokenRefreshed(ParticipantToken),
     RoundTripTime(Duration),
     RoomChanged(Box<proto::Room>),
+    /// This client is in another room.
+    RoomMoved(Box<proto::Room>),
     ParticipantConnected(Who),
     ParticipantActive(Who),
     ParticipantDisconnected(Who, DisconnectReason),

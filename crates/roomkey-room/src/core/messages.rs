@@ -88,15 +88,19 @@ impl Core {
             Response::RequestResponse(response) => self.handle_request_response(&response, now),
             Response::RoomUpdate(proto::RoomUpdate { room: Some(room) }) => self.room_changed(room),
             Response::RoomMoved(moved) => {
+                let has_moved = moved.room.is_some();
                 if let Some(room) = moved.room {
-                    self.room_changed(room);
+                    self.room = room;
+                    self.told.push(Happened::RoomMoved(Box::new(self.room.clone())));
                 }
                 if self.token != *self.link.signal.token() {
                     self.token = self.link.signal.token().clone();
                     self.told.push(Happened::TokenRefreshed(self.token.clone()));
                 }
-                if let Some(own) = &moved.participant {
-                    self.members.joined(own, &moved.other_participants, &mut self.told);
+                match &moved.participant {
+                    Some(own) => self.members.joined(own, &moved.other_participants, &mut self.told),
+                    None if has_moved => self.members.only(&moved.other_participants, &mut self.told),
+                    None => {}
                 }
             }
             _ => {}

@@ -186,6 +186,7 @@ impl Client {
                 return;
             }
             Happened::StreamOpened(StreamReader::Bytes(reader)) => return self.readers.push(reader),
+            Happened::RoomMoved(room) => format!("moved to {}", room.name),
             Happened::TokenRefreshed(_) => "token refreshed".to_owned(),
             Happened::ParticipantConnected(who) => format!("connected {}", who.identity),
             Happened::ParticipantDisconnected(who, _) => format!("disconnected {}", who.identity),
