@@ -10,6 +10,7 @@ use crate::names::TrackSid;
 use crate::rpc::error::RpcError;
 use crate::rpc::request::RpcRequest;
 use crate::rpc_method::RpcMethod;
+use crate::track_permission::ParticipantTrackPermission;
 
 /// Makes a source's other end, and says what it is; none if there is one.
 pub(crate) type Attach = Box<dyn FnOnce() -> Option<(Box<dyn RtpOutlet>, TrackRequest)> + Send>;
@@ -38,7 +39,10 @@ pub(crate) enum Command {
         track: TrackSid,
         settings: TrackSettings,
     },
-    SetSubscriptionPermission(proto::SubscriptionPermission),
+    SetSubscriptionPermission {
+        is_for_all: bool,
+        permissions: Vec<ParticipantTrackPermission>,
+    },
     RequestKeyframe {
         track: TrackSid,
     },

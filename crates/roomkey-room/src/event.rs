@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::Stream;
 
+use crate::chat_message::ChatMessage;
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::data_stream::reader::{ByteStreamReader, TextStreamReader};
 use crate::event_bytes::event_bytes;
@@ -15,7 +16,9 @@ use crate::names::{ParticipantIdentity, TrackSid};
 use crate::participant::Participant;
 use crate::publication::TrackPublication;
 use crate::remote_track::RemoteTrack;
+use crate::room_info::RoomInfo;
 use crate::take_once::TakeOnce;
+use crate::transcription::TranscriptionSegment;
 
 /// Something that happened in a room.
 #[derive(Debug, Clone)]
@@ -31,8 +34,12 @@ pub enum RoomEvent {
     TokenRefreshed,
     /// The room's name, sid, metadata or recording is another one.
     #[doc(alias = "RoomMetadataChanged")]
-    #[doc(alias = "Moved")]
     RoomUpdated,
+    /// This client is in another room: the server has moved it there, with its tracks (LiveKit's `MoveParticipant`, which
+    /// livekit-server 1.13.5 itself does not offer). The participants of the former room leave after this, those of the new one
+    /// connect, and a newer token is there. What this room had under way with others, streams and calls, ends with them.
+    #[doc(alias = "Moved")]
+    RoomMoved(Arc<RoomInfo>),
     /// Somebody is in the room.
     ParticipantConnected(Arc<Participant>),
     /// Somebody can be sent data from now on.
@@ -216,23 +223,21 @@ pub enum RoomEvent {
         /// What.
         segments: Vec<TranscriptionSegment>,
     },
+    /// A message of a chat, in a packet as older clients send it. [Text streams](Self::TextStreamOpened) with the topic `lk.chat`
+    /// are what newer ones send, some of them beside this.
+    #[doc(alias = "ChatMessage")]
+    #[non_exhaustive]
+    ChatMessageReceived {
+        /// The message.
+        message: ChatMessage,
+        /// Who sent it.
+        sender: ParticipantIdentity,
+        /// Who sent it, if it is still there.
+        participant: Option<Arc<Participant>>,
+    },
     /// So many events were dropped before this one, the oldest first, since this stream was not read: more than 8,192 were
     /// waiting, or more than 16 MiB. Snapshots still tell the truth.
     Lagged(u64),
-}
-
-/// A part of a transcription.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TranscriptionSegment {
-    /// Stays the same while the text grows.
-    pub id: String,
-    /// All of the text so far.
-    pub text: String,
-    /// Whether it will not change.
-    pub is_final: bool,
-    /// The language, if it is known.
-    pub language: String,
 }
 
 /// Events that wait for a reader at most.

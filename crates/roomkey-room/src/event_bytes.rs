@@ -6,6 +6,7 @@ use crate::data_stream::info::{ByteStreamInfo, TextStreamInfo};
 use crate::event::RoomEvent;
 use crate::participant::Participant;
 use crate::publication::TrackPublication;
+use crate::room_info::RoomInfo;
 
 /// What an event takes, about: what others decide the size of is counted, and what it shares with snapshots too, since it may
 /// be the last to have them. The contents of a stream are counted by its reader.
@@ -45,6 +46,8 @@ fn of_others(event: &RoomEvent) -> usize {
         RoomEvent::DataReceived { payload, topic, .. } => payload.len() + topic.as_ref().map_or(0, String::len),
         RoomEvent::TextStreamOpened { reader, .. } => reader.look(|reader| text_info(reader.info())).unwrap_or(0),
         RoomEvent::ByteStreamOpened { reader, .. } => reader.look(|reader| byte_info(reader.info())).unwrap_or(0),
+        RoomEvent::RoomMoved(info) => size_of::<RoomInfo>() + info.name.len() + info.metadata.len(),
+        RoomEvent::ChatMessageReceived { message, .. } => message.id.len() + message.message.len(),
         RoomEvent::SipDtmfReceived { digit, .. } => digit.len(),
         RoomEvent::TranscriptionReceived { segments, .. } => {
             let texts = segments.iter().map(|segment| segment.id.len() + segment.text.len() + segment.language.len());

@@ -1,15 +1,20 @@
 #![doc = include_str!("../README.md")]
 
 mod audio;
+mod chat_message;
 mod clock;
 mod command;
+mod connect_error;
 mod connection;
 mod connection_state;
 mod core;
 mod data_stream;
+mod dtmf;
 mod error;
 mod event;
 mod event_bytes;
+mod file_sender;
+mod http_get;
 mod ice_server;
 mod local_participant;
 mod local_sids;
@@ -28,12 +33,15 @@ mod room;
 mod room_info;
 mod rpc;
 mod rpc_method;
+mod server_words;
 mod sockets;
 mod stream_writer;
 mod streams;
 mod take_once;
 mod task;
 mod token_times;
+mod track_permission;
+mod transcription;
 mod video;
 mod video_settings;
 mod websocket;
@@ -46,14 +54,18 @@ pub use audio::{
 };
 #[cfg(feature = "sonora")]
 pub use audio::{SonoraOptions, SonoraProcessor};
+pub use chat_message::ChatMessage;
+pub use connect_error::{ConnectError, ConnectErrorKind};
 pub use connection_state::{ConnectionState, DisconnectReason};
 pub use data_stream::error::StreamError;
 pub use data_stream::info::{ByteStreamInfo, TextOperation, TextStreamInfo};
 pub use data_stream::limits::StreamLimits;
 pub use data_stream::options::{ByteStreamOptions, TextStreamOptions};
 pub use data_stream::reader::{ByteStreamReader, TextStreamReader};
-pub use error::{ConnectError, PublishError, RoomError};
-pub use event::{RoomEvent, RoomEvents, TranscriptionSegment};
+pub use dtmf::SipDtmf;
+pub use error::{PublishError, RoomError};
+pub use event::{RoomEvent, RoomEvents};
+pub use file_sender::{FileError, FileSender};
 pub use ice_server::{IceServer, IceTransportPolicy};
 pub use local_participant::{DataPacket, LocalParticipant};
 pub use local_track::{LocalTrack, LocalTrackPublication, TrackPublishOptions};
@@ -72,6 +84,8 @@ pub use rpc::request::{RpcInvocation, RpcRequest};
 pub use stream_writer::{ByteStreamWriter, SendStreamError, TextStreamWriter};
 pub use take_once::TakeOnce;
 pub use token_times::TokenTimes;
+pub use track_permission::ParticipantTrackPermission;
+pub use transcription::{Transcription, TranscriptionSegment};
 #[cfg(feature = "vp8-keyframes")]
 pub use video::Vp8KeyframeDecoder;
 pub use video::{

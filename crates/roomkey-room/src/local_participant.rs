@@ -18,6 +18,7 @@ use crate::room::Shared;
 use crate::rpc::error::RpcError;
 use crate::rpc::request::{RpcInvocation, RpcRequest};
 use crate::rpc_method;
+use crate::track_permission::ParticipantTrackPermission;
 
 /// This client: a handle to publish and send with. It keeps the room, as the room's own handle does.
 #[derive(Clone)]
@@ -130,6 +131,28 @@ impl LocalParticipant {
     /// Takes a method away; calls of it that go on can still answer.
     pub fn unregister_rpc_method(&self, name: impl Into<String>) {
         let _ = self.shared.command(Command::SetMethod { name: name.into(), method: None });
+    }
+
+    /// Says who may subscribe to this client's tracks: everybody to all of them, or these participants to what is theirs, and
+    /// nobody else. What was said before does not count any more. Unless it is said, everybody may.
+    ///
+    /// The server ends the subscriptions of who may not have a track any more, and tells both; it begins those of who may and
+    /// want it. The room says it again after a resume and, with the tracks' new sids, after a join anew. Tracks that are
+    /// published later are for who may have all.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError::Disconnected`]; [`RoomError::Invalid`] for a permission without an identity, which livekit-server refuses.
+    pub fn set_track_subscription_permissions(
+        &self,
+        all_participants_allowed: bool,
+        permissions: Vec<ParticipantTrackPermission>,
+    ) -> Result<(), RoomError> {
+        if permissions.iter().any(|permission| permission.participant_identity.is_empty()) {
+            return Err(RoomError::Invalid("a permission has to name a participant"));
+        }
+        let is_for_all = all_participants_allowed;
+        self.shared.command(Command::SetSubscriptionPermission { is_for_all, permissions })
     }
 
     /// Changes this client's metadata.

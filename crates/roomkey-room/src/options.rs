@@ -9,9 +9,9 @@ use std::time::Duration;
 use livekit_protocol as proto;
 use rustls::ClientConfig;
 
+use crate::connect_error::ConnectError;
 use crate::core::Settings;
 use crate::data_stream::limits::StreamLimits;
-use crate::error::ConnectError;
 use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::region_failover::{RegionCache, RegionFailover};
 use crate::room::Room;

@@ -86,8 +86,8 @@ impl RtpSink for AudioIn {
             Codec::Red => PayloadFormat::Red,
             _ => return true,
         };
-        let IncomingRtp { sequence, timestamp, ref payload, .. } = *packet;
-        self.0.push(now, IncomingAudio { sequence, timestamp, payload: Arc::clone(payload), format })
+        let IncomingRtp { sequence, timestamp, capture_time, ref payload, .. } = *packet;
+        self.0.push(now, IncomingAudio { sequence, timestamp, capture_time, payload: Arc::clone(payload), format })
     }
 }
 

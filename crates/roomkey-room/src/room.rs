@@ -4,15 +4,16 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use livekit_protocol as proto;
+use hyper::header::HeaderValue;
 use roomkey_signal::{ParticipantToken, ServerUrl};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::command::{Command, ReliableData};
+use crate::connect_error::{ConnectError, ConnectErrorKind};
 use crate::connection_state::ConnectionState;
 use crate::core::{Core, TrackSettings};
-use crate::error::{ConnectError, RoomError};
+use crate::error::RoomError;
 use crate::event::{Broadcast, RoomEvents};
 use crate::local_participant::LocalParticipant;
 use crate::local_sids::LocalSids;
@@ -72,7 +73,11 @@ impl Room {
     }
 
     pub(crate) async fn join(options: &RoomBuilder, server_url: &str, token: &str) -> Result<Self, ConnectError> {
-        let server_url = ServerUrl::parse(server_url).map_err(ConnectError::InvalidUrl)?;
+        let server_url = ServerUrl::parse(server_url)?;
+        // A line feed that a file ends with, most likely.
+        if let Err(error) = HeaderValue::from_str(token) {
+            return Err(ConnectError::from(ConnectErrorKind::NotAllowed).with_cause(Some(error.into())));
+        }
         let mut core = Core::new(
             options.settings(),
             server_url.clone(),
@@ -132,7 +137,7 @@ impl Room {
         };
         // It ends by itself when the last handle is dropped.
         tokio::spawn(Box::new(task).run());
-        is_connected.await.map_err(|_| ConnectError::Cancelled)??;
+        is_connected.await.map_err(|_| ConnectError::from(ConnectErrorKind::Cancelled))??;
         Ok(room)
     }
 
@@ -228,23 +233,6 @@ impl Room {
     pub fn set_video_settings(&self, track: &TrackSid, settings: VideoSettings) -> Result<(), RoomError> {
         let settings = TrackSettings::from(settings);
         self.shared.command(Command::SetTrackSettings { track: track.clone(), settings })
-    }
-
-    /// Who may subscribe to this client's tracks: everybody, or these alone.
-    ///
-    /// # Errors
-    ///
-    /// [`RoomError::Disconnected`].
-    pub fn set_track_subscription_permissions(&self, allowed: Option<&[ParticipantIdentity]>) -> Result<(), RoomError> {
-        let permission = |identity: &ParticipantIdentity| proto::TrackPermission {
-            participant_identity: identity.clone().into(),
-            all_tracks: true,
-            ..Default::default()
-        };
-        self.shared.command(Command::SetSubscriptionPermission(proto::SubscriptionPermission {
-            all_participants: allowed.is_none(),
-            track_permissions: allowed.into_iter().flatten().map(permission).collect(),
-        }))
     }
 
     /// The machine's network is another one: reconnects at once rather than when the loss is noticed.

@@ -12,6 +12,7 @@ use crate::data_stream::info::{ByteStreamInfo, StreamInfo, TextStreamInfo};
 use crate::data_stream::options::{ByteStreamOptions, TextStreamOptions};
 use crate::data_stream::outgoing::{OutgoingByteStream, OutgoingTextStream, Readable, WholeStream};
 use crate::error::RoomError;
+use crate::file_sender::FileError;
 use crate::local_participant::{LocalParticipant, Sent};
 use crate::room::Shared;
 
@@ -23,6 +24,10 @@ pub enum SendStreamError {
     Stream(StreamError),
     /// The room does not take it.
     Room(RoomError),
+    /// The file can't be read.
+    File(FileError),
+    /// The file became shorter or longer while it was sent.
+    FileChanged,
 }
 
 impl fmt::Display for SendStreamError {
@@ -30,11 +35,20 @@ impl fmt::Display for SendStreamError {
         match self {
             Self::Stream(error) => error.fmt(f),
             Self::Room(error) => error.fmt(f),
+            Self::File(error) => error.fmt(f),
+            Self::FileChanged => f.write_str("the file became shorter or longer while it was sent"),
         }
     }
 }
 
-impl std::error::Error for SendStreamError {}
+impl std::error::Error for SendStreamError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(error) => error.source(),
+            Self::Stream(_) | Self::Room(_) | Self::FileChanged => None,
+        }
+    }
+}
 
 impl From<StreamError> for SendStreamError {
     fn from(error: StreamError) -> Self {
@@ -328,6 +342,20 @@ impl ByteStreamWriter {
     /// [`SendStreamError`].
     pub async fn close(self) -> Result<(), SendStreamError> {
         self.0.close(HashMap::new()).await
+    }
+}
+
+impl ByteStreamWriter {
+    /// As [`close`](Self::close), and says what was sent.
+    pub(crate) async fn finish(self) -> Result<ByteStreamInfo, SendStreamError> {
+        let Some(Written::Bytes(stream)) = &self.0.stream else { return Err(StreamError::Closed.into()) };
+        let mut info = stream.info().clone();
+        info.set_sender(LocalParticipant { shared: Arc::clone(&self.0.shared) }.identity());
+        self.close().await?;
+        match info {
+            StreamInfo::Bytes(info) => Ok(info),
+            StreamInfo::Text(_) => Err(StreamError::InvalidHeader.into()),
+        }
     }
 }
 

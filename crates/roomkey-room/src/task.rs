@@ -10,21 +10,22 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use livekit_protocol as proto;
-use proto::data_packet::Value;
+use livekit_protocol::data_packet::Value;
 use roomkey_signal::ServerUrl;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_tungstenite::tungstenite::Bytes;
 
+use crate::chat_message::ChatMessage;
 use crate::clock;
 use crate::command::{Command, ReliableData};
+use crate::connect_error::ConnectError;
 use crate::connection_state::{ConnectionState, DisconnectReason};
-use crate::core::{Core, DialId, Effect, Errand, FetchId, Happened, InvocationId, LocalTrackId, SocketId};
+use crate::core::{Core, DialId, Effect, Errand, FetchId, Happened, InvocationId, LocalTrackId, Refusal, SocketId};
 use crate::data_stream::reader::StreamReader;
-use crate::error::{ConnectError, PublishError};
-use crate::event::{Broadcast, RoomEvent, TranscriptionSegment};
+use crate::error::PublishError;
+use crate::event::{Broadcast, RoomEvent};
 use crate::local_sids::LocalSids;
 use crate::media::{RtpOutlet, Sinks};
 use crate::participant::{Participant, Participants};
@@ -39,6 +40,7 @@ use crate::sockets::{Sockets, local_addresses};
 use crate::streams::{StreamInput, Streams};
 use crate::take_once::TakeOnce;
 use crate::token_times::TokenTimes;
+use crate::transcription::TranscriptionSegment;
 use crate::websocket::{self, Websocket};
 
 const LONGEST_DATAGRAM: usize = 2_048;
@@ -83,8 +85,8 @@ pub(crate) struct Io {
 type Regions = Option<(Vec<u8>, Option<Duration>)>;
 
 enum Dialed {
-    Websocket(Result<Box<Websocket>, Option<u16>>),
-    Status(Option<u16>),
+    Websocket(Result<Box<Websocket>, Refusal>),
+    Validated(Refusal),
 }
 
 enum Input {
@@ -135,8 +137,8 @@ impl Task {
                             self.io.websocket = Some(websocket);
                             self.core.handle_opened(dial, now);
                         }
-                        Dialed::Websocket(Err(status)) => self.core.handle_refused(dial, status, now),
-                        Dialed::Status(status) => self.core.handle_validated(dial, status, now),
+                        Dialed::Websocket(Err(refusal)) => self.core.handle_refused(dial, refusal, now),
+                        Dialed::Validated(refusal) => self.core.handle_validated(dial, &refusal, now),
                     }
                 }
                 Input::Regions(fetch, regions) => {
@@ -280,7 +282,9 @@ impl Task {
                 let _ = reply.send(self.core.set_subscribed(&track, subscribed, now));
             }
             Command::SetTrackSettings { track, settings } => self.core.set_track_settings(&track, settings, now),
-            Command::SetSubscriptionPermission(permission) => self.core.set_subscription_permission(permission, now),
+            Command::SetSubscriptionPermission { is_for_all, permissions } => {
+                self.core.set_subscription_permission(is_for_all, permissions, now);
+            }
             Command::RequestKeyframe { track } => self.core.request_keyframe(&track, now),
             Command::ChangeOwn { change, reply } => {
                 self.core.change_own(change, Box::new(move |result| drop(reply.send(result))), now);
@@ -389,7 +393,7 @@ impl Task {
                 }
                 Effect::Validate { dial, url, authorization } => {
                     let tls = self.tls.clone();
-                    let asking = async move { Dialed::Status(websocket::status(&url, authorization, tls).await) };
+                    let asking = async move { Dialed::Validated(websocket::validate(&url, authorization, tls).await) };
                     self.io.dialing = Some((dial, Box::pin(asking)));
                 }
                 Effect::FetchRegions { fetch, url, authorization } => {
@@ -485,6 +489,11 @@ impl Task {
             Happened::RoomChanged(room) => {
                 self.info.send_modify(|info| Arc::make_mut(info).read(&room));
                 self.tell(RoomEvent::RoomUpdated);
+            }
+            Happened::RoomMoved(room) => {
+                self.info.send_modify(|info| Arc::make_mut(info).read(&room));
+                let info = Arc::clone(&self.info.borrow());
+                self.tell(RoomEvent::RoomMoved(info));
             }
             Happened::StreamOpened(StreamReader::Text(reader)) => self.tell(RoomEvent::TextStreamOpened {
                 topic: reader.info().topic.clone(),
@@ -599,8 +608,11 @@ impl Task {
                 speaker: said.transcribed_participant_identity.into(),
                 sender,
                 track_sid: said.track_id.into(),
-                segments: said.segments.into_iter().map(segment).collect(),
+                segments: said.segments.into_iter().map(TranscriptionSegment::read).collect(),
             }),
+            Value::ChatMessage(message) => {
+                self.tell(RoomEvent::ChatMessageReceived { message: ChatMessage::read(message), sender, participant })
+            }
             _ => {}
         }
     }
@@ -617,10 +629,6 @@ impl Task {
             websocket.close().await;
         }
     }
-}
-
-fn segment(segment: proto::TranscriptionSegment) -> TranscriptionSegment {
-    TranscriptionSegment { id: segment.id, text: segment.text, is_final: segment.r#final, language: segment.language }
 }
 
 /// Events that are told as they are.

@@ -8,16 +8,18 @@ use std::task::{Context, Poll};
 use futures_util::{Sink, Stream};
 use roomkey_signal::MAX_RESPONSE_SIZE;
 use rustls::ClientConfig;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::CONTENT_LENGTH;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Response};
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use url::Url;
 
 use crate::connection::{self, Connection};
+use crate::core::Refusal;
+use crate::{http_get, server_words};
 
 /// Messages that wait for the network; a websocket that takes none of so many is broken.
 const MAX_WAITING: usize = 4_096;
@@ -32,17 +34,17 @@ pub(crate) struct Websocket {
     needs_flush: bool,
 }
 
-/// Opens a websocket. What the server answered instead of 101 is the error; `None` where there was no answer.
+/// Opens a websocket, or says what the server answered instead, or what failed.
 ///
 /// Dropping the future gives the attempt up.
 pub(crate) async fn open(
     url: &Url,
     (name, value): (&'static str, String),
     tls: Option<Arc<ClientConfig>>,
-) -> Result<Websocket, Option<u16>> {
-    let stream = connect(url, tls).await.map_err(|_| None)?;
-    let mut request = url.as_str().into_client_request().map_err(|_| None)?;
-    let mut header = HeaderValue::from_str(&value).map_err(|_| None)?;
+) -> Result<Websocket, Refusal> {
+    let stream = connect(url, tls).await.map_err(Refusal::failed)?;
+    let mut request = url.as_str().into_client_request().map_err(Refusal::failed)?;
+    let mut header = HeaderValue::from_str(&value).map_err(Refusal::failed)?;
     header.set_sensitive(true);
     request.headers_mut().insert(name, header);
     let config = WebSocketConfig::default()
@@ -51,26 +53,29 @@ pub(crate) async fn open(
         .max_frame_size(Some(MAX_RESPONSE_SIZE));
     match client_async_with_config(request, stream, Some(config)).await {
         Ok((stream, _)) => Ok(Websocket { stream, waiting: VecDeque::new(), needs_flush: false }),
-        Err(Error::Http(response)) => Err(Some(response.status().as_u16())),
-        Err(_) => Err(None),
+        Err(Error::Http(response)) => {
+            let body = whole_body(&response).unwrap_or_default();
+            Err(Refusal { status: Some(response.status().as_u16()), body, cause: None })
+        }
+        Err(error) => Err(Refusal::failed(error)),
     }
 }
 
-/// Asks a URL, and says the status of the answer; nothing else of it is read.
-pub(crate) async fn status(
-    url: &Url,
-    (name, value): (&'static str, String),
-    tls: Option<Arc<ClientConfig>>,
-) -> Option<u16> {
-    let mut stream = connect(url, tls).await.ok()?;
-    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    let request = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n{name}: {value}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut line = [0; "HTTP/1.1 200".len()];
-    stream.read_exact(&mut line).await.ok()?;
-    let status = std::str::from_utf8(&line).ok()?.strip_prefix("HTTP/1.")?.get(2..)?;
-    status.parse().ok()
+/// The body of an answer, if all of it came with the head, or all that is looked at; nobody reads on.
+fn whole_body(response: &Response<Option<Vec<u8>>>) -> Option<Vec<u8>> {
+    let length: usize = response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
+    let body = response.body().as_deref()?.get(..length.min(server_words::MAX_BODY))?;
+    Some(body.to_vec())
+}
+
+/// Asks a URL why it refuses.
+///
+/// Dropping the future gives the question up.
+pub(crate) async fn validate(url: &Url, header: (&'static str, String), tls: Option<Arc<ClientConfig>>) -> Refusal {
+    match http_get::get(url, header, tls, server_words::MAX_BODY).await {
+        Ok(answer) => Refusal { status: Some(answer.status), body: answer.body, cause: None },
+        Err(error) => Refusal::failed(error),
+    }
 }
 
 /// A connection to the URL's host, with TLS if its scheme says so.

@@ -4,15 +4,18 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of event")]
 
 use std::collections::HashMap;
+use std::error::Error as _;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use roomkey_dev_server::{Config, DevServer};
 use roomkey_room::{
-    AudioFrame, AudioSource, AudioSourceOptions, AudioStream, AudioStreamOptions, ByteStreamOptions, ConnectError,
-    ConnectionState, DataPacket, DisconnectReason, EncodedVideoFrame, LocalTrack, Participant, PublishError, Room,
-    RoomBuilder, RoomError, RoomEvent, RoomEvents, RpcError, RpcRequest, StreamError, StreamLimits, TextStreamOptions,
-    TrackKind, TrackPublishOptions, TrackSource, VideoCodec, VideoSource, VideoSourceOptions, VideoStreamOptions,
+    AudioFrame, AudioSource, AudioSourceOptions, AudioStream, AudioStreamOptions, ByteStreamOptions, ByteStreamReader,
+    ConnectErrorKind, ConnectionState, DataPacket, DisconnectReason, EncodedVideoFrame, LocalTrack, Participant,
+    PublishError, Room, RoomBuilder, RoomError, RoomEvent, RoomEvents, RpcError, RpcRequest, SendStreamError, SipDtmf,
+    StreamError, StreamLimits, TextStreamOptions, TrackKind, TrackPublishOptions, TrackSource, Transcription,
+    TranscriptionSegment, VideoCodec, VideoSource, VideoSourceOptions, VideoStreamOptions,
 };
 use roomkey_token::{AccessToken, Signer, VideoGrant};
 use tokio::time::timeout;
@@ -170,13 +173,16 @@ async fn metadata_name_and_attributes_of_ones_own_reach_the_others() {
 async fn a_join_that_can_not_be_says_why() {
     let server = server().await;
     let refused = Room::connect(&server.url(), "no token").await.unwrap_err();
-    assert!(matches!(refused, ConnectError::NotAllowed), "{refused}");
+    assert!(matches!(refused.kind(), ConnectErrorKind::NotAllowed), "{refused}");
     let nowhere = Room::connect("http://", "no token").await.unwrap_err();
-    assert!(matches!(nowhere, ConnectError::InvalidUrl(_)), "{nowhere}");
+    assert!(matches!(nowhere.kind(), ConnectErrorKind::InvalidUrl), "{nowhere}");
     let url = server.url();
     drop(server);
     let gone = Room::connect(&url, &token("alice", |grant| grant)).await.unwrap_err();
-    assert!(matches!(gone, ConnectError::Unavailable(None)) && gone.is_retryable(), "{gone}");
+    assert!(
+        matches!((gone.kind(), gone.status()), (ConnectErrorKind::Unavailable, None)) && gone.is_retryable(),
+        "{gone}"
+    );
 }
 
 #[tokio::test]
@@ -251,6 +257,113 @@ async fn texts_and_bytes_of_any_length_and_calls_go_both_ways() {
     }
     let nobody = me.perform_rpc(RpcRequest::new("carol", "double", "x")).await.unwrap_err();
     assert_eq!(nobody.code, RpcError::RECIPIENT_NOT_FOUND);
+}
+
+#[tokio::test]
+async fn keys_transcriptions_and_files_reach_whom_they_are_for() {
+    let server = server().await;
+    let (alice, _) = join_with(&server, "alice", &Room::builder()).await;
+    let (bob, mut at_bob) = join_with(&server, "bob", &Room::builder()).await;
+    let (_carol, mut at_carol) = join_with(&server, "carol", &Room::builder()).await;
+    active(&alice, "bob").await;
+    active(&alice, "carol").await;
+    let me = alice.local_participant();
+    me.publish_dtmf(SipDtmf::key('#').unwrap().to("bob")).await.unwrap();
+    let segment =
+        TranscriptionSegment::new("SG_1", "good morning").with_times(1_000, 2_500).with_language("en").with_final(true);
+    me.publish_transcription(Transcription::new("bob", "TR_bob").segment(segment.clone())).await.unwrap();
+    event(&mut at_bob, |event| match event {
+        RoomEvent::SipDtmfReceived { code, digit, sender, .. } => {
+            assert_eq!((code, digit.as_str(), sender.as_str()), (11, "#", "alice"));
+            Some(())
+        }
+        _ => None,
+    })
+    .await;
+    event(&mut at_carol, |event| match event {
+        RoomEvent::SipDtmfReceived { .. } => panic!("it is for bob alone"),
+        RoomEvent::TranscriptionReceived { speaker, sender, track_sid, segments, .. } => {
+            assert_eq!((speaker.as_str(), sender.as_str(), track_sid.as_str()), ("bob", "alice", "TR_bob"));
+            assert_eq!(segments, std::slice::from_ref(&segment));
+            Some(())
+        }
+        _ => None,
+    })
+    .await;
+    bob.close().await;
+}
+
+#[tokio::test]
+async fn a_file_arrives_with_its_name_and_its_length_and_says_how_far_it_is() {
+    let server = server().await;
+    let (alice, _) = join_with(&server, "alice", &Room::builder()).await;
+    let (_bob, mut at_bob) = join_with(&server, "bob", &Room::builder()).await;
+    active(&alice, "bob").await;
+    let directory = Directory::new();
+    let path = directory.0.join("hölder.bin");
+    let contents: Vec<u8> = (0..150_001_u32).map(|number| (number % 251) as u8).collect();
+    std::fs::write(&path, &contents).unwrap();
+    let me = alice.local_participant();
+    let options = ByteStreamOptions::new("files").with_mime_type("image/png");
+
+    let file = me.stream_file(&path, options.clone()).await.unwrap();
+    let (progress, length) = (file.progress(), file.total_length());
+    let sent = file.send().await.unwrap();
+    assert_eq!((*progress.borrow(), length), (150_001, 150_001));
+    assert_eq!((sent.name.as_str(), sent.sender_identity.as_str()), ("hölder.bin", "alice"));
+    let mut reader = bytes_opened(&mut at_bob).await;
+    let info = reader.info().clone();
+    assert_eq!((info.id, info.name.as_str(), info.mime_type.as_str()), (sent.id, "hölder.bin", "image/png"));
+    assert_eq!(info.total_length, Some(150_001));
+    assert!(timeout(PATIENCE, reader.read_all()).await.unwrap().unwrap() == contents);
+
+    std::fs::write(&path, b"").unwrap();
+    me.send_file(&path, options.clone().with_name("nothing")).await.unwrap();
+    let mut reader = bytes_opened(&mut at_bob).await;
+    assert_eq!((reader.info().name.as_str(), reader.info().total_length), ("nothing", Some(0)));
+    assert_eq!(timeout(PATIENCE, reader.read_all()).await.unwrap().unwrap(), b"");
+
+    for change in [-1_i64, 1] {
+        std::fs::write(&path, &contents).unwrap();
+        let file = me.stream_file(&path, options.clone()).await.unwrap();
+        let changed = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        changed.set_len(150_001_u64.checked_add_signed(change).unwrap()).unwrap();
+        assert_eq!(file.send().await, Err(SendStreamError::FileChanged), "{change}");
+        let mut reader = bytes_opened(&mut at_bob).await;
+        let error = timeout(PATIENCE, reader.read_all()).await.unwrap().unwrap_err();
+        assert!(matches!(error, StreamError::Aborted { .. }), "{error}");
+    }
+
+    for missing in [directory.0.clone(), directory.0.join("nowhere")] {
+        let error = me.send_file(&missing, options.clone()).await.unwrap_err();
+        assert!(matches!(error, SendStreamError::File(_)) && error.source().is_some(), "{error}");
+    }
+}
+
+/// One of the test's own, which goes with it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("roomkey-room-{:x}", fastrand::u64(..)));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What can't be removed is the system's to remove.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn bytes_opened(events: &mut RoomEvents) -> ByteStreamReader {
+    event(events, |event| match event {
+        RoomEvent::ByteStreamOpened { reader, .. } => reader.take(),
+        _ => None,
+    })
+    .await
 }
 
 #[tokio::test]

@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::error::Error as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use roomkey_dev_server::{Config, DevServer};
-use roomkey_room::{ConnectError, Room};
+use roomkey_room::{ConnectErrorKind, Room};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::copy_bidirectional;
@@ -68,10 +69,13 @@ async fn a_room_is_joined_over_tls_by_who_trusts_the_certificate_and_by_nobody_e
 
     // A token that the server refuses is refused over TLS as well, with its status.
     let refused = builder.connect(&url, "no token").await.unwrap_err();
-    assert!(matches!(refused, ConnectError::NotAllowed), "{refused}");
+    assert!(matches!(refused.kind(), ConnectErrorKind::NotAllowed), "{refused}");
 
     // With the certificates of the system.
     let mistrusting = Room::builder().connect_timeout(Duration::from_secs(5));
     let error = mistrusting.connect(&url, &token).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Unavailable(None)), "{error}");
+    assert_eq!((error.kind(), error.status()), (ConnectErrorKind::Unavailable, None), "{error}");
+    let source = error.source().unwrap().downcast_ref::<std::io::Error>().unwrap();
+    let cause = source.get_ref().unwrap().downcast_ref::<rustls::Error>();
+    assert!(matches!(cause, Some(rustls::Error::InvalidCertificate(_))), "{source:?}");
 }

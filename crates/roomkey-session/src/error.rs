@@ -19,8 +19,9 @@ pub enum StartError {
     Cancelled,
     /// There is no token.
     Token(FetchError),
-    /// The server does not accept the token, nor a new one where the first was an older one.
-    NotAllowed,
+    /// The server does not accept the token, nor a new one where the first was an older one; the
+    /// [reason](ConnectError::reason) has its words.
+    NotAllowed(ConnectError),
     /// The room was not joined.
     Connect(ConnectError),
     /// Token and room were not there within the [time for it](crate::StartOptions::with_timeout).
@@ -42,7 +43,7 @@ impl StartError {
             Self::Token(error) => error.is_retryable(),
             Self::Connect(error) => error.is_retryable(),
             Self::Timeout | Self::Ended | Self::Agent(_) => true,
-            Self::AlreadyStarted | Self::Cancelled | Self::NotAllowed => false,
+            Self::AlreadyStarted | Self::Cancelled | Self::NotAllowed(_) => false,
         }
     }
 }
@@ -53,7 +54,7 @@ impl fmt::Display for StartError {
             Self::AlreadyStarted => f.write_str("the session has been started already"),
             Self::Cancelled => f.write_str("the session was ended while it was starting"),
             Self::Token(_) => f.write_str("there is no token"),
-            Self::NotAllowed => f.write_str("the server does not accept the token"),
+            Self::NotAllowed(_) => f.write_str("the server does not accept the token"),
             Self::Connect(_) => f.write_str("the room was not joined"),
             Self::Timeout => f.write_str("the session did not start in time"),
             Self::Ended => f.write_str("the room ended while the agent was waited for"),
@@ -67,8 +68,10 @@ impl Error for StartError {
         match self {
             Self::Token(error) => Some(error),
             Self::Connect(error) => Some(error),
+            // It says the same sentence.
+            Self::NotAllowed(error) => error.source(),
             Self::Agent(failure) => Some(failure),
-            Self::AlreadyStarted | Self::Cancelled | Self::NotAllowed | Self::Timeout | Self::Ended => None,
+            Self::AlreadyStarted | Self::Cancelled | Self::Timeout | Self::Ended => None,
         }
     }
 }
@@ -212,12 +215,14 @@ impl Error for ReceiveError {}
 
 #[cfg(test)]
 mod tests {
+    use roomkey_room::ConnectErrorKind;
+
     use super::*;
 
     #[test]
     fn a_start_is_tried_again_where_that_may_help() {
         for error in [
-            StartError::Connect(ConnectError::MediaTimeout),
+            StartError::Connect(ConnectErrorKind::MediaTimeout.into()),
             StartError::Timeout,
             StartError::Ended,
             StartError::Agent(AgentFailure::JoinTimeout),
@@ -225,10 +230,10 @@ mod tests {
             assert!(error.is_retryable(), "{error}");
         }
         for error in [
-            StartError::Connect(ConnectError::NotFound),
+            StartError::Connect(ConnectErrorKind::NotFound.into()),
             StartError::AlreadyStarted,
             StartError::Cancelled,
-            StartError::NotAllowed,
+            StartError::NotAllowed(ConnectErrorKind::NotAllowed.into()),
         ] {
             assert!(!error.is_retryable(), "{error}");
         }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use roomkey_room::{
-    ConnectError, ConnectionState, Participant, ParticipantKind, ParticipantState, Participants, RpcError, TrackKind,
-    TrackPublication, TrackSource,
+    ConnectErrorKind, ConnectionState, Participant, ParticipantKind, ParticipantState, Participants, RpcError,
+    TrackKind, TrackPublication, TrackSource,
 };
 use roomkey_source::{Credentials, FetchOptions, FixedTokenSource, TokenSource};
 use tokio::sync::mpsc;
@@ -60,7 +60,7 @@ impl ScriptedRoom {
     }
 
     async fn refuse(&self) {
-        self.say(Input::RoomNotJoined(self.id, ConnectError::NotAllowed)).await;
+        self.say(Input::RoomNotJoined(self.id, ConnectErrorKind::NotAllowed.into())).await;
     }
 
     async fn agent_is(&self, state: &str) {
@@ -210,14 +210,14 @@ async fn a_refused_token_that_was_held_is_followed_by_a_new_one_and_a_new_one_by
     let room = stage.room().await;
     assert_eq!((room.credentials.participant_token(), stage.fetched()), ("token 1", 2));
     room.refuse().await;
-    assert!(matches!(start.await.unwrap(), Err(StartError::NotAllowed)));
+    assert!(matches!(start.await.unwrap(), Err(StartError::NotAllowed(_))));
 
     let session = stage.session.clone();
     let start = tokio::spawn(async move { session.start(StartOptions::new()).await });
     let room = stage.room().await;
     assert_eq!(room.credentials.participant_token(), "token 2");
     room.refuse().await;
-    assert!(matches!(start.await.unwrap(), Err(StartError::NotAllowed)));
+    assert!(matches!(start.await.unwrap(), Err(StartError::NotAllowed(_))));
     assert_eq!(stage.fetched(), 3);
 }
 

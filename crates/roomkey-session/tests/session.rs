@@ -103,7 +103,7 @@ async fn a_token_that_the_server_does_not_accept_is_said_to_be_so() {
         async move { Ok(credentials) }
     });
     let session = Session::of(source.bind(FetchOptions::new()));
-    assert!(matches!(session.start(StartOptions::new()).await, Err(StartError::NotAllowed)));
+    assert!(matches!(session.start(StartOptions::new()).await, Err(StartError::NotAllowed(_))));
     assert_eq!(source.stats().flights, 1);
     assert!(session.error().borrow().is_some());
     session.dismiss_error();

@@ -9,14 +9,15 @@ pub use roomkey_room::device;
 #[cfg(feature = "room")]
 pub use roomkey_room::{
     AudioFrame, AudioProcessor, AudioSource, AudioSourceOptions, AudioStream, AudioStreamOptions, ByteStreamOptions,
-    ByteStreamReader, ByteStreamWriter, ConnectError, ConnectionQuality, ConnectionState, DataPacket, DisconnectReason,
-    EncodedVideoFrame, IceServer, IceTransportPolicy, LocalParticipant, LocalTrack, LocalTrackPublication, Participant,
-    ParticipantIdentity, ParticipantKind, ParticipantSid, ParticipantState, Participants, PublishError, Recording,
-    RemoteTrack, Room, RoomBuilder, RoomError, RoomEvent, RoomEvents, RoomInfo, RoomOptions, RoomSid, RpcError,
-    RpcInvocation, RpcRequest, SendStreamError, StreamError, TakeOnce, TextStreamOptions, TextStreamReader,
-    TextStreamWriter, TrackKind, TrackPublication, TrackPublishOptions, TrackSid, TrackSource, VideoCodec,
-    VideoDecoder, VideoFrame, VideoSettings, VideoSource, VideoSourceOptions, VideoStream, VideoStreamOptions,
-    WeakRoom,
+    ByteStreamReader, ByteStreamWriter, ChatMessage, ConnectError, ConnectErrorKind, ConnectionQuality,
+    ConnectionState, DataPacket, DisconnectReason, EncodedVideoFrame, FileError, FileSender, IceServer,
+    IceTransportPolicy, LocalParticipant, LocalTrack, LocalTrackPublication, Participant, ParticipantIdentity,
+    ParticipantKind, ParticipantSid, ParticipantState, ParticipantTrackPermission, Participants, PublishError,
+    Recording, RemoteTrack, Room, RoomBuilder, RoomError, RoomEvent, RoomEvents, RoomInfo, RoomOptions, RoomSid,
+    RpcError, RpcInvocation, RpcRequest, SendStreamError, SipDtmf, StreamError, TakeOnce, TextStreamOptions,
+    TextStreamReader, TextStreamWriter, TrackKind, TrackPublication, TrackPublishOptions, TrackSid, TrackSource,
+    Transcription, TranscriptionSegment, VideoCodec, VideoDecoder, VideoFrame, VideoSettings, VideoSource,
+    VideoSourceOptions, VideoStream, VideoStreamOptions, WeakRoom,
 };
 #[cfg(feature = "session")]
 #[doc(inline)]

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use roomkey::session::StartError;
-use roomkey::{ConnectError, FetchError, FetchErrorKind};
+use roomkey::{ConnectErrorKind, FetchError, FetchErrorKind};
 
 use crate::join::plain;
 
@@ -54,22 +54,25 @@ pub(crate) fn advice(error: &StartError, is_local: bool) -> Option<&'static str>
             FetchErrorKind::Timeout => Some("try again, or look at what keeps the token endpoint busy"),
             FetchErrorKind::Provider | FetchErrorKind::GrantMismatch | FetchErrorKind::PartitionChanged | _ => None,
         },
-        StartError::NotAllowed | StartError::Connect(ConnectError::NotAllowed) => {
-            Some("the token may have expired, or be of another server's API key: get a new one")
-        }
-        StartError::Connect(ConnectError::InvalidUrl(_)) => {
-            Some("it looks like wss://example.livekit.cloud or ws://127.0.0.1:7880")
-        }
-        StartError::Connect(ConnectError::NotFound | ConnectError::BadRequest(_) | ConnectError::Protocol(_)) => {
-            Some("is there a LiveKit server at that URL?")
-        }
-        StartError::Connect(ConnectError::Unavailable(_)) => {
-            Some("is the server running, and can it be reached from here?")
-        }
-        StartError::Connect(ConnectError::MediaTimeout) => Some("does a firewall block UDP?"),
+        StartError::NotAllowed(error) | StartError::Connect(error) => of_connect(error.kind()),
         StartError::Timeout => Some("is the server running, and can it be reached from here? More --timeout may help"),
         StartError::Agent(_) => Some("does the token dispatch an agent, and is one running? --agent NAME asks for one"),
-        StartError::AlreadyStarted | StartError::Cancelled | StartError::Connect(_) | StartError::Ended | _ => None,
+        StartError::AlreadyStarted | StartError::Cancelled | StartError::Ended | _ => None,
+    }
+}
+
+fn of_connect(kind: ConnectErrorKind) -> Option<&'static str> {
+    match kind {
+        ConnectErrorKind::NotAllowed => {
+            Some("the token may have expired, or be of another server's API key: get a new one")
+        }
+        ConnectErrorKind::InvalidUrl => Some("it looks like wss://example.livekit.cloud or ws://127.0.0.1:7880"),
+        ConnectErrorKind::NotFound | ConnectErrorKind::BadRequest | ConnectErrorKind::Protocol => {
+            Some("is there a LiveKit server at that URL?")
+        }
+        ConnectErrorKind::Unavailable => Some("is the server running, and can it be reached from here?"),
+        ConnectErrorKind::MediaTimeout => Some("does a firewall block UDP?"),
+        ConnectErrorKind::Refused(_) | ConnectErrorKind::NoAddress | ConnectErrorKind::Cancelled | _ => None,
     }
 }
 

@@ -11,7 +11,7 @@ use roomkey_token::{Claims, ParticipantClaims};
 use super::history::Missed;
 use super::negotiation::Required;
 use super::peer::Peer;
-use super::publication::Publication;
+use super::publication::{Publication, PublicationId};
 use super::subscription::Subscription;
 use super::{ConnectionId, Context, Effect, Joining};
 
@@ -57,6 +57,8 @@ pub(super) struct Participant {
     pub(super) subscriber: Option<Peer>,
     pub(super) publications: Vec<Publication>,
     pub(super) subscriptions: Vec<Subscription>,
+    /// Tracks that it has asked for, or asked not to have, whatever it has of them.
+    pub(super) wishes: HashMap<PublicationId, bool>,
     /// Who may subscribe to its tracks; nothing where everybody may.
     pub(super) allowed_subscribers: Option<Vec<proto::TrackPermission>>,
     /// The first packet of the room's history that was sent to it.
@@ -102,6 +104,7 @@ impl Participant {
             subscriber,
             publications: Vec::new(),
             subscriptions: Vec::new(),
+            wishes: HashMap::new(),
             allowed_subscribers: None,
             hears_since: 0,
             missed: None,
@@ -219,6 +222,11 @@ impl Participant {
             (permission.participant_sid == subscriber.sid || permission.participant_identity == subscriber.identity)
                 && (permission.all_tracks || permission.track_sids.iter().any(|sid| sid == track_sid))
         })
+    }
+
+    /// Whether it wants the track, as far as it has said.
+    pub(super) fn wants(&self, publication: PublicationId) -> bool {
+        self.wishes.get(&publication).copied().unwrap_or(self.auto_subscribe)
     }
 
     pub(super) fn may_publish(&self, source: i32) -> bool {

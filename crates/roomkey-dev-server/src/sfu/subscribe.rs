@@ -78,6 +78,9 @@ impl Room {
 
     /// A track ended: nobody gets it any more.
     pub(super) fn forget_subscriptions_to(&mut self, publication: PublicationId, cx: &mut Context<'_>) {
+        for participant in self.participants.values_mut() {
+            participant.wishes.remove(&publication);
+        }
         for id in self.participants.keys().copied().collect::<Vec<_>>() {
             let has = self.participants[&id].subscriptions.iter().any(|found| found.publication == publication);
             if has {
@@ -107,6 +110,9 @@ impl Room {
             })
             .collect();
         for (publisher, publication) in chosen {
+            if let Some(participant) = self.participants.get_mut(&id) {
+                participant.wishes.insert(publication, update.subscribe);
+            }
             if update.subscribe {
                 self.subscribe(id, publisher, publication, cx);
             } else {
@@ -161,7 +167,14 @@ impl Room {
         permission: &proto::SubscriptionPermission,
         cx: &mut Context<'_>,
     ) {
+        let names_nobody = |permission: &proto::TrackPermission| {
+            permission.participant_sid.is_empty() && permission.participant_identity.is_empty()
+        };
         let Some(participant) = self.participants.get_mut(&id) else { return };
+        if !permission.all_participants && permission.track_permissions.iter().any(names_nobody) {
+            tracing::debug!(identity = %participant.identity, "a subscription permission names nobody, it is passed over");
+            return;
+        }
         participant.allowed_subscribers = (!permission.all_participants).then(|| permission.track_permissions.clone());
         let tracks: Vec<_> = participant
             .publications
@@ -184,7 +197,7 @@ impl Room {
                         to.send(Message::SubscriptionPermissionUpdate(update), cx);
                         self.unsubscribe(other, *publication);
                     }
-                    (false, true) if to.auto_subscribe => self.subscribe(other, id, *publication, cx),
+                    (false, true) if to.wants(*publication) => self.subscribe(other, id, *publication, cx),
                     _ => {}
                 }
             }

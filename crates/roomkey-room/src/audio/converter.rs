@@ -1,6 +1,7 @@
 //! Sound of one rate and number of channels made into that of another.
 
 use std::fmt;
+use std::time::Duration;
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler};
@@ -24,6 +25,14 @@ impl Converter {
 
     pub(crate) fn from(&self) -> AudioFormat {
         self.from
+    }
+
+    /// How much of what was taken has not come out: what waits for a whole step, and the resampler's half step.
+    pub(crate) fn pending(&self) -> Duration {
+        let Some(resampling) = &self.resampling else { return Duration::ZERO };
+        let samples =
+            self.mixed.len() / resampling.channels as usize + resampling.step_in() / resampling.channels as usize / 2;
+        Duration::from_secs_f64(samples as f64 / f64::from(self.from.sample_rate))
     }
 
     /// Takes samples, and appends what they make to `out`.

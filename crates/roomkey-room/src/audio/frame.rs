@@ -9,6 +9,7 @@ use std::time::Duration;
 pub struct AudioFrame {
     samples: Arc<[f32]>,
     format: AudioFormat,
+    capture_time: Option<Duration>,
 }
 
 /// How many samples a second and how many channels sound has.
@@ -30,7 +31,7 @@ impl AudioFrame {
         if samples.len() % num_channels as usize != 0 {
             return Err(InvalidAudioFrame::IncompleteSample { samples: samples.len(), num_channels });
         }
-        Ok(Self { samples, format })
+        Ok(Self { samples, format, capture_time: None })
     }
 
     /// The same from 16-bit samples, as wav files have them.
@@ -50,13 +51,27 @@ impl AudioFrame {
     /// Where the rate or the number of channels is not supported.
     pub fn silence(samples_per_channel: usize, sample_rate: u32, num_channels: u32) -> Result<Self, InvalidAudioFrame> {
         let format = AudioFormat::new(sample_rate, num_channels)?;
-        Ok(Self { samples: vec![0.0; samples_per_channel.saturating_mul(num_channels as usize)].into(), format })
+        let samples = vec![0.0; samples_per_channel.saturating_mul(num_channels as usize)].into();
+        Ok(Self { samples, format, capture_time: None })
     }
 
     /// What a codec made; its caller knows that the samples are whole.
     pub(crate) fn of(samples: &[f32], format: AudioFormat) -> Self {
         debug_assert_eq!(samples.len() % format.num_channels as usize, 0);
-        Self { samples: samples.into(), format }
+        Self { samples: samples.into(), format, capture_time: None }
+    }
+
+    pub(crate) fn captured_at(self, capture_time: Option<Duration>) -> Self {
+        Self { capture_time, ..self }
+    }
+
+    /// When its first sample was taken, as the time since the Unix epoch by the clock of the sender reports that come with the
+    /// track: for playing sound and pictures of one participant in step, whose clock is one
+    /// ([`EncodedVideoFrame::capture_time`](crate::EncodedVideoFrame::capture_time)). It is known of frames of an
+    /// [`AudioStream`](crate::AudioStream), from the first report on, some seconds after the first packet at most; not of
+    /// silence that stands for nothing.
+    pub fn capture_time(&self) -> Option<Duration> {
+        self.capture_time
     }
 
     /// The samples, channels interleaved.

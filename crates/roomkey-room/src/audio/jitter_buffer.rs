@@ -18,6 +18,8 @@ pub(crate) struct IncomingAudio {
     pub(crate) sequence: u64,
     /// In units of 48 kHz.
     pub(crate) timestamp: u32,
+    /// When that was, by the clock of the sender's reports.
+    pub(crate) capture_time: Option<Duration>,
     pub(crate) payload: Arc<[u8]>,
     pub(crate) format: PayloadFormat,
 }
@@ -51,6 +53,10 @@ pub(crate) struct JitterBuffer {
     epoch: Option<Instant>,
     /// That of the newest packet, unwrapped.
     timestamp: Option<i64>,
+    /// When the newest packet that says so was taken, and its first sample.
+    captured: Option<(i64, Duration)>,
+    /// The first sample of what is played.
+    played: i64,
     /// What was played is not played again.
     floor: i64,
     playing: Option<Playing>,
@@ -105,6 +111,8 @@ impl JitterBuffer {
             frames: BTreeMap::new(),
             epoch: None,
             timestamp: None,
+            captured: None,
+            played: 0,
             floor: i64::MIN,
             playing: None,
             stats: AudioStreamStats::default(),
@@ -124,6 +132,10 @@ impl JitterBuffer {
             self.playing = None;
             self.floor = i64::MIN;
             self.delay.forget();
+            self.captured = None;
+        }
+        if let Some(at) = packet.capture_time {
+            self.captured = Some((timestamp, at));
         }
         self.delay.handle(transit);
         self.insert_payload(timestamp, packet);
@@ -145,6 +157,7 @@ impl JitterBuffer {
         self.catch_up();
         let delay = self.delay_now();
         let playing = self.playing.as_mut()?;
+        self.played = playing.next;
         let Some((&first, frame)) = self.frames.first_key_value() else {
             if playing.concealed >= FADE as i64 {
                 self.playing = None;
@@ -183,6 +196,7 @@ impl JitterBuffer {
             return Some(Playout::Conceal { samples });
         }
         let (first, frame) = self.frames.pop_first()?;
+        self.played = first;
         self.stats.recovered += u64::from(frame.redundant);
         self.stats.delay = Duration::from_micros(delay.max(0).cast_unsigned());
         playing.next = first + frame.samples;
@@ -196,6 +210,13 @@ impl JitterBuffer {
         }
         playing.at += Duration::from_micros(samples_to_micros(frame.samples).cast_unsigned());
         Some(Playout::Decode { payload: frame.payload })
+    }
+
+    /// When the first sample of what [`poll_frame`](Self::poll_frame) gave last was taken, by the clock of the sender's reports.
+    pub(crate) fn capture_time(&self) -> Option<Duration> {
+        let (first, at) = self.captured?;
+        let distance = Duration::from_micros(samples_to_micros((self.played - first).abs()).cast_unsigned());
+        if self.played < first { at.checked_sub(distance) } else { at.checked_add(distance) }
     }
 
     /// When to poll next; `None` until something comes.

@@ -118,7 +118,8 @@ impl Stream for AudioStream {
             }
             let now = clock::now();
             if let Some(playout) = this.buffer.poll_frame(now) {
-                if let Some(frame) = this.output.play(playout) {
+                let captured = this.buffer.capture_time();
+                if let Some(frame) = this.output.play(playout, captured) {
                     if let Some(silence) = &mut this.silence {
                         *silence = now + frame.duration();
                     }
@@ -184,8 +185,11 @@ impl Output {
         }
     }
 
-    fn play(&mut self, playout: Playout) -> Option<AudioFrame> {
+    /// `captured` is when the first sample of it was taken.
+    fn play(&mut self, playout: Playout, captured: Option<Duration>) -> Option<AudioFrame> {
         let start = self.decoded.len();
+        // What comes out begins with what was kept of before.
+        let captured = captured.and_then(|captured| captured.checked_sub(self.pending()));
         let result = match playout {
             Playout::Decode { payload } => {
                 let result = self.decode(|decoder, out| decoder.decode(&payload, out));
@@ -218,7 +222,13 @@ impl Output {
         if let Err(error) = result {
             tracing::trace!(%error, "an audio packet was not decoded");
         }
-        self.finish()
+        self.finish().map(|frame| frame.captured_at(captured))
+    }
+
+    /// How much was decoded and has not come out.
+    fn pending(&self) -> Duration {
+        let samples = self.decoded.len() / self.decoded_format.num_channels as usize;
+        self.converter.pending() + Duration::from_secs_f64(samples as f64 / f64::from(self.decoded_format.sample_rate))
     }
 
     fn silence(&mut self) -> Option<AudioFrame> {

@@ -8,7 +8,7 @@ use super::link::Dial;
 use super::regions::{FetchId, Next};
 use super::{Core, Effect, Phase};
 use crate::clock::later;
-use crate::error::ConnectError;
+use crate::connect_error::{ConnectError, ConnectErrorKind};
 
 /// Between two tries of a join at a server that is out of order.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
@@ -59,7 +59,11 @@ impl Core {
 
     pub(super) fn handle_joining_timeout(&mut self, now: Instant) {
         let Phase::Connecting(joining) = &mut self.phase else { return };
-        let error = if self.link.is_joined() { ConnectError::MediaTimeout } else { ConnectError::Unavailable(None) };
+        let error = if self.link.is_joined() {
+            ConnectErrorKind::MediaTimeout.into()
+        } else {
+            self.link.refused.unavailable_in_time()
+        };
         if joining.deadline <= now {
             let error = joining.error.take().unwrap_or(error);
             self.connect_failed(error);

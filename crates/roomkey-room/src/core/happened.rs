@@ -9,9 +9,9 @@ use roomkey_rtc::{IncomingRtp, Rid};
 use roomkey_signal::ParticipantToken;
 
 use super::LocalTrackId;
+use crate::connect_error::ConnectError;
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::data_stream::reader::StreamReader;
-use crate::error::ConnectError;
 use crate::names::{ParticipantIdentity, TrackSid};
 use crate::participant::Participant;
 use crate::publication::TrackPublication;
@@ -30,6 +30,8 @@ pub(crate) enum Happened {
     TokenRefreshed(ParticipantToken),
     RoundTripTime(Duration),
     RoomChanged(Box<proto::Room>),
+    /// This client is in another room.
+    RoomMoved(Box<proto::Room>),
     ParticipantConnected(Who),
     ParticipantActive(Who),
     ParticipantDisconnected(Who, DisconnectReason),

@@ -9,10 +9,11 @@ use roomkey_signal::{ClientEvent, ClientOutput, ConnectParameters, DisconnectCau
 
 use super::fail_over::Otherwise;
 use super::link::{Dial, Join};
+use super::refusal::{Refusal, WORDS_TIMEOUT};
 use super::transport::{Polled, Role, Transport};
 use super::{Core, DialId, Effect, Happened, Phase, SocketId};
+use crate::connect_error::{ConnectError, ConnectErrorKind};
 use crate::connection_state::{ConnectionState, DisconnectReason};
-use crate::error::ConnectError;
 use crate::ice_server::{Allowed, IceServer};
 
 /// How long a websocket may take to open, for a join.
@@ -75,7 +76,7 @@ impl Core {
     /// There is no address to bind to.
     pub(crate) fn handle_bind_failed(&mut self, error: std::io::Error, now: Instant) {
         if let Phase::Connecting(_) = self.phase {
-            self.connect_failed(ConnectError::NoAddress(error.into()));
+            self.connect_failed(ConnectError::no_address(error));
         } else {
             // A machine that changes its network has none for a moment.
             self.attempt_failed(now);
@@ -134,7 +135,7 @@ impl Core {
     }
 
     fn is_current(&self, dial: DialId) -> bool {
-        matches!(self.link.dial, Dial::Dialing(current, _) if current == dial)
+        matches!(self.link.dial, Dial::Dialing(current, _) | Dial::Asking(current, _) if current == dial)
     }
 
     /// The websocket is open.
@@ -146,17 +147,19 @@ impl Core {
         }
     }
 
-    /// The websocket handshake was answered with this status, or not at all.
-    pub(crate) fn handle_refused(&mut self, dial: DialId, status: Option<u16>, now: Instant) {
+    /// There is no websocket: the handshake was answered otherwise, or not at all.
+    pub(crate) fn handle_refused(&mut self, dial: DialId, refusal: Refusal, now: Instant) {
         if !self.is_current(dial) {
             return;
         }
         match self.phase {
             Phase::Connecting(_) => {
+                let status = refusal.status;
+                self.link.refused.refused(refusal, self.link.signal.token());
                 let step = self.link.handshake.refused(status);
-                self.take_step(step, now);
+                self.take_step(step, true, now);
             }
-            Phase::Recovering(_) => match status {
+            Phase::Recovering(_) => match refusal.status {
                 // The token is of no more use.
                 Some(401 | 403) => self.over(DisconnectReason::JoinFailure),
                 _ => self.attempt_failed(now),
@@ -166,41 +169,57 @@ impl Core {
         self.settle(now);
     }
 
-    /// The validate URL was answered with this status, or not at all.
-    pub(crate) fn handle_validated(&mut self, dial: DialId, status: Option<u16>, now: Instant) {
+    /// The validate URL was answered, or not.
+    pub(crate) fn handle_validated(&mut self, dial: DialId, refusal: &Refusal, now: Instant) {
         if self.is_current(dial) {
-            let step = self.link.handshake.validated(status);
-            self.take_step(step, now);
+            self.link.refused.validated(refusal, self.link.signal.token());
+            let step = match self.link.refused.failure.take() {
+                Some(failure) => HandshakeStep::Fail(failure),
+                None => self.link.handshake.validated(refusal.status),
+            };
+            self.take_step(step, false, now);
             self.settle(now);
         }
     }
 
-    fn take_step(&mut self, step: HandshakeStep, now: Instant) {
+    fn take_step(&mut self, step: HandshakeStep, may_ask_why: bool, now: Instant) {
         match step {
             HandshakeStep::FallBack => self.open_transports(now),
-            HandshakeStep::Validate => {
-                self.last_dial += 1;
-                let url = self.regions.current().validate(self.link.handshake.endpoint(), &self.parameters());
-                let authorization = self.link.signal.token().authorization_header();
-                self.link.dial = Dial::Dialing(self.last_dial, now + DIAL_TIMEOUT);
-                self.effects.push_back(Effect::Validate { dial: self.last_dial, url, authorization });
-            }
+            HandshakeStep::Validate => self.validate(now + DIAL_TIMEOUT),
             HandshakeStep::Retry => {
-                let error = ConnectError::Unavailable(self.link.handshake.last_status());
+                let error = self.link.refused.unavailable(self.link.handshake.last_status());
                 self.region_failed(error, Otherwise::Retry, now);
             }
-            HandshakeStep::Fail(failure) => {
-                self.region_failed(ConnectError::of_handshake(failure), Otherwise::Fail, now)
+            HandshakeStep::Fail(failure) if may_ask_why && !self.link.refused.has_words() => {
+                self.link.refused.failure = Some(failure);
+                self.validate(now + WORDS_TIMEOUT);
             }
-            _ => self.connect_failed(ConnectError::Unavailable(None)),
+            HandshakeStep::Fail(failure) => {
+                let error = self.link.refused.error(failure);
+                self.region_failed(error, Otherwise::Fail, now);
+            }
+            _ => self.connect_failed(ConnectErrorKind::Unavailable.into()),
         }
+    }
+
+    fn validate(&mut self, deadline: Instant) {
+        self.last_dial += 1;
+        let url = self.regions.current().validate(self.link.handshake.endpoint(), &self.parameters());
+        let authorization = self.link.signal.token().authorization_header();
+        self.link.dial = Dial::Asking(self.last_dial, deadline);
+        self.effects.push_back(Effect::Validate { dial: self.last_dial, url, authorization });
     }
 
     pub(super) fn handle_dial_timeout(&mut self, now: Instant) {
         match self.link.dial {
             Dial::Waiting(at) if at <= now => self.dial(now),
-            Dial::Dialing(dial, deadline) if deadline <= now => self.handle_refused(dial, None, now),
-            Dial::Waiting(_) | Dial::Dialing(..) | Dial::Idle | Dial::Preparing | Dial::Open => {}
+            Dial::Dialing(dial, deadline) if deadline <= now => {
+                self.handle_refused(dial, Refusal::timed_out(), now);
+            }
+            Dial::Asking(dial, deadline) if deadline <= now => {
+                self.handle_validated(dial, &Refusal::timed_out(), now);
+            }
+            Dial::Waiting(_) | Dial::Dialing(..) | Dial::Asking(..) | Dial::Idle | Dial::Preparing | Dial::Open => {}
         }
     }
 
@@ -238,7 +257,7 @@ impl Core {
                     (_, LeaveAction::Disconnect) => self.over(reason),
                     (Phase::Connecting(_), _) => {
                         self.told_of_regions(&leave, now);
-                        self.region_failed(ConnectError::Refused(reason), Otherwise::Fail, now);
+                        self.region_failed(ConnectErrorKind::Refused(reason).into(), Otherwise::Fail, now);
                     }
                     (_, LeaveAction::Resume) => {
                         self.resume(proto::ReconnectReason::RrSignalDisconnected, now);
@@ -261,10 +280,14 @@ impl Core {
     fn signal_lost(&mut self, cause: DisconnectCause, now: Instant) {
         match self.phase {
             Phase::Connecting(_) => {
-                let error = if let DisconnectCause::UnexpectedFirstMessage { kind, .. } = cause {
-                    ConnectError::Protocol(format!("its first message is {kind}"))
-                } else {
-                    ConnectError::Unavailable(None)
+                let error = match cause {
+                    DisconnectCause::UnexpectedFirstMessage { kind, .. } => {
+                        ConnectError::protocol(format!("its first message is {kind}"))
+                    }
+                    DisconnectCause::FirstMessageTimeout => unavailable("nothing was said on the websocket"),
+                    DisconnectCause::Left | DisconnectCause::WebsocketClosed | DisconnectCause::PingTimeout | _ => {
+                        unavailable("the websocket was closed during the join")
+                    }
                 };
                 self.region_failed(error, Otherwise::Fail, now);
             }
@@ -277,7 +300,7 @@ impl Core {
 
     fn handle_joined(&mut self, join: &proto::JoinResponse, now: Instant) {
         let Some(own) = &join.participant else {
-            return self.connect_failed(ConnectError::Protocol("its join has no participant".to_owned()));
+            return self.connect_failed(ConnectError::protocol("its join has no participant"));
         };
         let is_subscriber_primary = join.subscriber_primary && !self.link.is_single();
         let is_fast_publish = join.fast_publish;
@@ -378,4 +401,8 @@ impl Core {
         self.publishing.postpone(now);
         self.told.push(Happened::StateChanged(ConnectionState::Connected));
     }
+}
+
+fn unavailable(what: &str) -> ConnectError {
+    ConnectError::from(ConnectErrorKind::Unavailable).with_cause(Some(what.into()))
 }

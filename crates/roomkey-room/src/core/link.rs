@@ -8,6 +8,7 @@ use roomkey_rtc::{Mid, Msid};
 use roomkey_signal::{Client, Endpoint, Handshake, ParticipantToken};
 
 use super::DialId;
+use super::refusal::Refused;
 use super::transport::Transport;
 use crate::names::TrackSid;
 
@@ -15,6 +16,7 @@ use crate::names::TrackSid;
 pub(crate) struct Link {
     pub(crate) signal: Client,
     pub(crate) handshake: Handshake,
+    pub(super) refused: Refused,
     /// Each by itself, since most links have only one.
     pub(crate) publisher: Option<Box<Transport>>,
     pub(crate) subscriber: Option<Box<Transport>>,
@@ -35,8 +37,10 @@ pub(crate) enum Dial {
     Preparing,
     /// The next try is due.
     Waiting(Instant),
-    /// A handshake, or a question why one was refused, is under way.
+    /// A handshake is under way.
     Dialing(DialId, Instant),
+    /// A question why one was refused is.
+    Asking(DialId, Instant),
     Open,
 }
 
@@ -54,6 +58,7 @@ impl Link {
         Self {
             signal: Client::new(token, now, unix_time),
             handshake: Handshake::join(endpoint),
+            refused: Refused::default(),
             publisher: None,
             subscriber: None,
             dial: Dial::Idle,
@@ -94,7 +99,7 @@ impl Link {
 
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let dial = match self.dial {
-            Dial::Waiting(at) | Dial::Dialing(_, at) => Some(at),
+            Dial::Waiting(at) | Dial::Dialing(_, at) | Dial::Asking(_, at) => Some(at),
             Dial::Idle | Dial::Preparing | Dial::Open => None,
         };
         [dial, self.signal.poll_timeout()].into_iter().flatten().min()

@@ -88,15 +88,19 @@ impl Core {
             Response::RequestResponse(response) => self.handle_request_response(&response, now),
             Response::RoomUpdate(proto::RoomUpdate { room: Some(room) }) => self.room_changed(room),
             Response::RoomMoved(moved) => {
+                let has_moved = moved.room.is_some();
                 if let Some(room) = moved.room {
-                    self.room_changed(room);
+                    self.room = room;
+                    self.told.push(Happened::RoomMoved(Box::new(self.room.clone())));
                 }
                 if self.token != *self.link.signal.token() {
                     self.token = self.link.signal.token().clone();
                     self.told.push(Happened::TokenRefreshed(self.token.clone()));
                 }
-                if let Some(own) = &moved.participant {
-                    self.members.joined(own, &moved.other_participants, &mut self.told);
+                match &moved.participant {
+                    Some(own) => self.members.joined(own, &moved.other_participants, &mut self.told),
+                    None if has_moved => self.members.only(&moved.other_participants, &mut self.told),
+                    None => {}
                 }
             }
             _ => {}
@@ -206,9 +210,10 @@ impl Core {
 
     /// After a full reconnect.
     pub(super) fn republish(&mut self, now: Instant) {
+        let adds = self.publishing.restart(now);
         // Before the tracks: nobody gets them who is not to.
         self.say_permission();
-        for add in self.publishing.restart(now) {
+        for add in adds {
             self.ask(Request::AddTrack(add));
         }
     }
@@ -233,12 +238,6 @@ impl Core {
         self.send_track_settings();
     }
 
-    fn say_permission(&mut self) {
-        if let Some(permission) = self.subscription_permission.clone() {
-            self.ask(Request::SubscriptionPermission(permission));
-        }
-    }
-
     fn send_track_settings(&mut self) {
         let settings: Vec<_> = self.members.track_settings.iter().map(|(_, settings)| settings.clone()).collect();
         for settings in settings {
@@ -249,6 +248,7 @@ impl Core {
     fn handle_track_published(&mut self, published: &proto::TrackPublishedResponse, now: Instant) {
         let Some(info) = &published.track else { return };
         let Some(id) = self.publishing.accepted(&published.cid, info, now) else { return };
+        self.say_permission_of(id);
         self.place(id, now);
         // Where it had its place before, the answer may have come already.
         self.tracks_negotiated();
@@ -387,8 +387,10 @@ impl Core {
             subscribe: subscribed,
             participant_tracks: vec![tracks],
         }));
-        if !subscribed {
-            self.members.unsubscribe(sid, &mut self.told);
+        if subscribed {
+            self.members.subscribe_in_place(sid, &mut self.told);
+        } else {
+            self.members.unsubscribed(sid, &mut self.told);
         }
         self.settle(now);
         Ok(())
@@ -424,13 +426,6 @@ impl Core {
         if !wishes.track_sids.is_empty() {
             self.ask(Request::Subscription(wishes));
         }
-    }
-
-    /// Who may subscribe to this client's tracks.
-    pub(crate) fn set_subscription_permission(&mut self, permission: proto::SubscriptionPermission, now: Instant) {
-        self.subscription_permission = Some(permission.clone());
-        self.ask(Request::SubscriptionPermission(permission));
-        self.settle(now);
     }
 
     /// Changes what others see of this client.

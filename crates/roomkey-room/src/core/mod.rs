@@ -14,8 +14,10 @@ mod link;
 mod members;
 mod messages;
 mod packets;
+mod permissions;
 mod publishing;
 mod recovery;
+mod refusal;
 mod regions;
 mod reliable;
 mod requests;
@@ -30,9 +32,9 @@ use roomkey_rtc::{Event, OutgoingRtp, SendError, Transmit};
 use roomkey_signal::{ParticipantToken, ServerUrl};
 use url::Url;
 
+use crate::connect_error::{ConnectError, ConnectErrorKind};
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::data_stream::limits::StreamLimits;
-use crate::error::ConnectError;
 use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::names::TrackSid;
 use crate::region_failover::RegionFailover;
@@ -47,9 +49,11 @@ use link::Link;
 use members::Members;
 pub(crate) use messages::TrackSettings;
 use packets::Packets;
+use permissions::Permissions;
 use publishing::Publishing;
 pub(crate) use publishing::{Layer, LocalTrackId, TrackRequest};
 use recovery::{Recovery, Relapses};
+pub(crate) use refusal::Refusal;
 use regions::Regions;
 pub(crate) use regions::{FetchId, RegionList};
 pub(crate) use requests::OwnChange;
@@ -75,7 +79,7 @@ pub(crate) enum Effect {
     Errand { sockets: SocketId, errand: Errand },
     /// Open a websocket, in the place of one that there may be.
     Dial { dial: DialId, url: Url, authorization: (&'static str, String) },
-    /// GET the URL, and tell its status.
+    /// GET the URL, and tell what it is answered with.
     Validate { dial: DialId, url: Url, authorization: (&'static str, String) },
     /// GET the URL, and tell its body and how long it holds. The question before is of no interest any more.
     FetchRegions { fetch: FetchId, url: Url, authorization: (&'static str, String) },
@@ -132,8 +136,7 @@ pub(crate) struct Core {
     last_sockets: SocketId,
     members: Members,
     publishing: Publishing,
-    /// Who may subscribe to our tracks, if that was said.
-    subscription_permission: Option<proto::SubscriptionPermission>,
+    permissions: Permissions,
     packets: Packets,
     calls: Calls,
     requests: Requests,
@@ -171,7 +174,7 @@ impl Core {
             last_dial: 0,
             last_sockets: 0,
             publishing: Publishing::default(),
-            subscription_permission: None,
+            permissions: Permissions::default(),
             requests: Requests::default(),
             room: proto::Room::default(),
             server_version: String::new(),
@@ -334,6 +337,11 @@ impl Core {
         &mut self.members
     }
 
+    #[cfg(test)]
+    pub(crate) fn participants(&self) -> &crate::participant::Participants {
+        &self.members.participants
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
     }
@@ -344,7 +352,7 @@ impl Core {
             Phase::Connecting(_) => {
                 self.link.signal.leave(now);
                 self.drain_signal(now);
-                self.connect_failed(ConnectError::Cancelled);
+                self.connect_failed(ConnectErrorKind::Cancelled.into());
             }
             Phase::Connected | Phase::Recovering(_) => {
                 self.phase = Phase::Leaving;
@@ -450,7 +458,7 @@ impl Core {
     fn connection_failed(&mut self, why: &str, now: Instant) {
         match self.phase {
             Phase::Connecting(_) => {
-                self.region_failed(ConnectError::Protocol(why.to_owned()), Otherwise::Fail, now);
+                self.region_failed(ConnectError::protocol(why), Otherwise::Fail, now);
             }
             Phase::Connected | Phase::Recovering(_) => {
                 tracing::debug!(why, "the room is joined anew");
@@ -471,7 +479,7 @@ impl Core {
     /// The room is over, and says so.
     fn over(&mut self, reason: DisconnectReason) {
         if let Phase::Connecting(_) = self.phase {
-            self.connect_failed(ConnectError::Refused(reason));
+            self.connect_failed(ConnectErrorKind::Refused(reason).into());
         } else if !self.is_over() {
             self.end();
             self.told.push(Happened::StateChanged(ConnectionState::Disconnected(reason)));

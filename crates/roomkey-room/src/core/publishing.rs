@@ -126,6 +126,12 @@ impl Publishing {
         self.tracks.iter().find(|track| track.sid.as_ref() == Some(sid))
     }
 
+    /// By its sid, or by that of before a join anew while it has no other.
+    pub(crate) fn by_any_sid(&self, sid: &TrackSid) -> Option<&LocalTrack> {
+        let is_it = |track: &&LocalTrack| track.sid.as_ref().or(track.previous.as_ref()) == Some(sid);
+        self.tracks.iter().find(is_it)
+    }
+
     pub(crate) fn by_sender(&self, sender: SenderId) -> Option<&LocalTrack> {
         self.tracks.iter().find(|track| track.sender == Some(sender))
     }

@@ -70,7 +70,7 @@ pub enum StreamError {
         /// The most bytes that it would collect.
         limit: usize,
     },
-    /// More came than was read, up to the limit of what is kept for a reader, or for all readers of the room.
+    /// More came than was read, up to the limit of what is kept for a reader, or of a sender and for all readers of the room.
     TooMuchUnread {
         /// The most bytes that are kept.
         limit: usize,

@@ -122,6 +122,13 @@ impl StreamInfo {
         }
     }
 
+    pub(crate) fn sender(&self) -> &ParticipantIdentity {
+        match self {
+            Self::Text(info) => &info.sender_identity,
+            Self::Bytes(info) => &info.sender_identity,
+        }
+    }
+
     pub(crate) fn topic(&self) -> &str {
         match self {
             Self::Text(info) => &info.topic,

@@ -23,7 +23,8 @@ pub struct StreamLimits {
     pub unread_bytes: usize,
     /// How many bytes are kept of all streams of the room together, for readers that do not read, that are collecting, or that
     /// nobody has taken yet: 128 MiB unless set, so that one stream of as much as `read_all` collects leaves room for others.
-    /// What comes beyond ends the stream that it is of.
+    /// What comes beyond ends the stream that it is of. The streams of one sender have two thirds of what those of the others
+    /// leave, at most, so that nobody takes all of it: 85 MiB where nothing else is kept.
     pub unread_bytes_in_all: usize,
 }
 

@@ -148,6 +148,9 @@ pub struct ByteStreamOptions {
 }
 
 impl ByteStreamOptions {
+    /// What they are called unless something is said.
+    pub(crate) const UNNAMED: &str = "unknown";
+
     /// Bytes for everybody, of the type `application/octet-stream` and with the name `unknown`.
     pub fn new(topic: impl Into<String>) -> Self {
         Self {
@@ -156,7 +159,7 @@ impl ByteStreamOptions {
             destination_identities: Vec::new(),
             id: None,
             mime_type: "application/octet-stream".to_owned(),
-            name: "unknown".to_owned(),
+            name: Self::UNNAMED.to_owned(),
             total_length: None,
             is_compressible: true,
         }

@@ -23,8 +23,8 @@ macro_rules! reader {
         /// As a [`Stream`] it gives the pieces as they came. An error is its last item; what came before the error has been
         /// given. What comes while nobody reads is kept up to
         /// [`StreamLimits::unread_bytes`](crate::StreamLimits::unread_bytes), and up to
-        /// [`StreamLimits::unread_bytes_in_all`](crate::StreamLimits::unread_bytes_in_all) of all streams of the room, beyond
-        /// which the stream fails with [`StreamError::TooMuchUnread`]. Who drops the reader gets nothing more, and what still
+        /// [`StreamLimits::unread_bytes_in_all`](crate::StreamLimits::unread_bytes_in_all) of all streams of the room, of which
+        /// one sender has a share, beyond which the stream fails with [`StreamError::TooMuchUnread`]. Who drops the reader gets nothing more, and what still
         /// comes is thrown away.
         pub struct $reader {
             info: $info,
@@ -192,15 +192,18 @@ impl OpenReaders {
     }
 
     fn open(&mut self, key: StreamKey, info: StreamInfo) -> StreamReader {
-        let held = self.budget.nothing();
+        let (held, unread) = {
+            let sender = info.sender();
+            (self.budget.nothing(sender), self.budget.nothing(sender))
+        };
         match info {
             StreamInfo::Text(info) => {
-                let shared = Arc::new(Shared::new(self.unread_bytes, &self.budget));
+                let shared = Arc::new(Shared::new(self.unread_bytes, unread));
                 self.sinks.insert(key, Sink::Text(Arc::clone(&shared)));
                 StreamReader::Text(TextStreamReader { info, shared, collected: String::new(), held, failure: None })
             }
             StreamInfo::Bytes(info) => {
-                let shared = Arc::new(Shared::new(self.unread_bytes, &self.budget));
+                let shared = Arc::new(Shared::new(self.unread_bytes, unread));
                 self.sinks.insert(key, Sink::Bytes(Arc::clone(&shared)));
                 StreamReader::Bytes(ByteStreamReader { info, shared, collected: Vec::new(), held, failure: None })
             }
@@ -238,8 +241,7 @@ enum End {
 }
 
 impl<T: Piece> Shared<T> {
-    fn new(limit: usize, budget: &Budget) -> Self {
-        let unread = budget.nothing();
+    fn new(limit: usize, unread: Held) -> Self {
         let queue = Queue { pieces: VecDeque::new(), unread, end: End::Open, trailer_attributes: None, waker: None };
         Self { queue: Mutex::new(queue), limit }
     }
@@ -318,7 +320,7 @@ impl<T> Queue<T> {
         if self.unread.bytes().saturating_add(bytes) > limit {
             return Err(StreamError::TooMuchUnread { limit });
         }
-        if self.unread.grow(bytes) { Ok(()) } else { Err(StreamError::TooMuchUnread { limit: self.unread.limit() }) }
+        self.unread.grow(bytes).map_err(|limit| StreamError::TooMuchUnread { limit })
     }
 }
 

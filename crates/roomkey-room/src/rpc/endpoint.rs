@@ -14,6 +14,7 @@ use super::request::{RpcInvocation, RpcRequest};
 pub(crate) use super::responder::InvocationId;
 use super::responder::{Form, Responder};
 use super::wire::{self, RequestHead};
+use crate::data_stream::budget::share;
 use crate::data_stream::content::Content;
 use crate::data_stream::error::StreamError;
 use crate::data_stream::incoming::{IncomingEvent, StreamKey};
@@ -304,8 +305,13 @@ impl RpcEndpoint {
     fn extend(&mut self, key: StreamKey, content: &Content) {
         let Content::Text(text) = content else { return };
         let held: usize = self.streams.values().map(RpcStream::held_bytes).sum();
+        let caller = self.streams.get(&key).and_then(RpcStream::caller);
+        let of_caller = |stream: &&RpcStream| caller.is_some() && stream.caller() == caller;
+        let of_caller: usize = self.streams.values().filter(of_caller).map(RpcStream::held_bytes).sum();
+        // Whose call was awaited has no share: this client has asked for it.
+        let most = if caller.is_some() { share(HELD_BYTES, held - of_caller) } else { HELD_BYTES - held };
         let Some(stream) = self.streams.get_mut(&key) else { return };
-        let is_small = held.saturating_add(text.len()) <= HELD_BYTES
+        let is_small = of_caller.saturating_add(text.len()) <= most
             && stream.held_bytes().saturating_add(text.len()) <= STREAM_PAYLOAD_BYTES;
         match stream {
             RpcStream::Request { payload, .. } | RpcStream::Response { payload, .. } if is_small => {
@@ -386,6 +392,14 @@ impl RpcEndpoint {
 }
 
 impl RpcStream {
+    /// Who calls a method of ours with it.
+    fn caller(&self) -> Option<&ParticipantIdentity> {
+        match self {
+            Self::Request { caller, .. } => Some(caller),
+            Self::Response { .. } | Self::Unwanted => None,
+        }
+    }
+
     fn held_bytes(&self) -> usize {
         match self {
             Self::Request { payload, .. } | Self::Response { payload, .. } => payload.len(),
@@ -416,7 +430,8 @@ fn is_before_rpc(server_version: &str) -> bool {
 /// How large a request or an answer in a stream may be.
 const STREAM_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 
-/// How much may be held of all requests and answers that are still coming.
+/// How much may be held of all requests and answers that are still coming; of one caller's requests two thirds of what the rest
+/// leaves.
 const HELD_BYTES: usize = 64 * 1024 * 1024;
 
 #[cfg(test)]

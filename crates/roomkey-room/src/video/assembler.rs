@@ -282,14 +282,15 @@ impl FrameAssembler {
         let end = sequences.end;
         let packets: Vec<_> = sequences.filter_map(|sequence| self.remove(sequence)).collect();
         self.move_to(end);
-        let Some((codec, timestamp)) = packets.first().map(|first| (first.codec, first.timestamp)) else { return };
+        let Some(first) = packets.first() else { return };
+        let (codec, timestamp, capture_time) = (first.codec, first.timestamp, first.capture_time);
         let length: usize = packets.iter().map(|packet| packet.payload.len()).sum();
         let joined = if length > MAX_FRAME { Err(MalformedVideo::TooLarge) } else { depacketize(codec, &packets) };
         match joined {
             Ok(frame) if !frame.has_picture => self.keep_prefix(&frame.data),
             Ok(frame) if frame.is_keyframe || self.decodable == Some(codec) => {
                 self.decodable = Some(codec);
-                self.give(now, codec, timestamp, frame);
+                self.give(now, codec, (timestamp, capture_time), frame);
             }
             Ok(_) => self.lose(now),
             Err(malformed) => {
@@ -306,7 +307,13 @@ impl FrameAssembler {
         }
     }
 
-    fn give(&mut self, now: Instant, codec: VideoCodec, timestamp: u32, frame: Depacketized) {
+    fn give(
+        &mut self,
+        now: Instant,
+        codec: VideoCodec,
+        (timestamp, capture_time): (u32, Option<Duration>),
+        frame: Depacketized,
+    ) {
         let mut data = std::mem::take(&mut self.prefix);
         if data.is_empty() {
             data = frame.data;
@@ -322,6 +329,7 @@ impl FrameAssembler {
             data: Arc::from(data),
             elapsed: self.timeline.elapsed(now, timestamp),
             timestamp,
+            capture_time,
             is_keyframe: frame.is_keyframe,
             dimensions,
             layer: None,

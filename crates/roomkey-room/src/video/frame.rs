@@ -79,6 +79,11 @@ pub struct EncodedVideoFrame {
     /// The same as the packets say it: in units of 1/90,000 s from any beginning, and wrapping. What is sent gets another
     /// beginning.
     pub timestamp: u32,
+    /// When the picture was taken, as the time since the Unix epoch by the clock of the sender reports that come with the track:
+    /// for playing sound and pictures of one participant in step, whose clock is one
+    /// ([`AudioFrame::capture_time`](crate::AudioFrame::capture_time)). `None` until the first report has come, some seconds
+    /// after the first packet at most, and of what is sent, where it counts for nothing.
+    pub capture_time: Option<Duration>,
     /// Whether a decoder can begin with it.
     pub is_keyframe: bool,
     /// Width and height in pixels, where the frame says it. Key frames do.
@@ -99,6 +104,7 @@ impl EncodedVideoFrame {
             codec,
             elapsed,
             timestamp: to_ticks(elapsed),
+            capture_time: None,
             is_keyframe: facts.is_keyframe,
             dimensions: facts.dimensions,
             layer: None,

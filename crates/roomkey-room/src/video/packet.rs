@@ -1,6 +1,7 @@
 //! One RTP packet of video, whichever way it goes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use roomkey_rtc::{IncomingRtp, OutgoingRtp};
 
@@ -22,6 +23,8 @@ pub(crate) struct VideoPacket {
     /// Counts a layer's packets, without wrapping.
     pub(super) sequence: u64,
     pub(super) timestamp: u32,
+    /// By the clock of the sender's reports. What is sent has none.
+    pub(super) capture_time: Option<Duration>,
     pub(super) marker: bool,
     pub(super) payload: Arc<[u8]>,
 }
@@ -34,6 +37,7 @@ impl VideoPacket {
             layer: None,
             sequence: packet.sequence,
             timestamp: packet.timestamp,
+            capture_time: packet.capture_time,
             marker: packet.marker,
             payload: packet.payload,
         })

@@ -58,6 +58,7 @@ impl Packetizer {
                 layer: self.layer,
                 sequence: self.sequence,
                 timestamp,
+                capture_time: None,
                 marker: index == last,
                 payload: Arc::from(payload),
             };

@@ -1,6 +1,6 @@
 //! RTP.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -70,6 +70,39 @@ fn audio_goes_both_ways_with_its_level() {
         let section = pair.connection(side).media().find(|section| section.mid == mid).unwrap();
         assert_eq!(section.remote_msid, Some(msid(track)));
     }
+}
+
+#[test]
+fn sound_and_pictures_of_one_side_say_by_one_clock_when_they_were_taken() {
+    let mut pair = Pair::with_channels(9, Link::fast());
+    let audio = pair.connection(CLIENT).add_sender(MediaKind::Audio, msid("a"), &[]);
+    let video = pair.connection(CLIENT).add_sender(MediaKind::Video, msid("v"), &[]);
+    pair.negotiate(CLIENT);
+    for n in 0..600_u64 {
+        // Of the same moment, by numbers that begin anywhere, one of which wraps.
+        let number = &n.to_be_bytes()[..];
+        let sound = OutgoingRtp::new(Codec::Opus, n, (7_000_000 + n * 960) as u32, number);
+        let picture = OutgoingRtp::new(Codec::Vp8, n, (u64::from(u32::MAX) - 90_000 + n * 1_800) as u32, number);
+        let now = pair.now;
+        pair.connection(CLIENT).send_rtp(audio, sound, now).unwrap();
+        pair.connection(CLIENT).send_rtp(video, picture.with_marker(true), now).unwrap();
+        pair.run_for(FRAME);
+    }
+    let got = received(&pair, SERVER);
+    let times = |codec| -> BTreeMap<u64, Duration> {
+        let of_codec = got.iter().filter(|(_, _, packet)| packet.format.codec() == codec);
+        of_codec.filter_map(|(_, _, packet)| Some((number(packet), packet.capture_time?))).collect()
+    };
+    let (sound, pictures) = (times(Codec::Opus), times(Codec::Vp8));
+    assert!(got[0].2.capture_time.is_none(), "not before a report");
+    assert!(sound.len() > 200 && pictures.len() > 400, "{} {}", sound.len(), pictures.len());
+    for (n, at) in &sound {
+        let difference = at.abs_diff(pictures[n]);
+        assert!(difference < Duration::from_millis(2), "{n}: {difference:?}");
+    }
+    let (first, last) = (sound.first_key_value().unwrap(), sound.last_key_value().unwrap());
+    let passed = FRAME * u32::try_from(last.0 - first.0).unwrap();
+    assert!((*last.1 - *first.1).abs_diff(passed) < Duration::from_millis(2));
 }
 
 /// The receiver counts wraps from 0, so that a number that has wrapped at the source could not be decrypted.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use roomkey_room::{ConnectError, ConnectionState, DisconnectReason};
+use roomkey_room::{ConnectError, ConnectErrorKind, ConnectionState, DisconnectReason};
 use roomkey_source::{Claims, Credentials, FetchError};
 
 use super::metrics::Metrics;
@@ -243,12 +243,12 @@ impl Connection {
                 return;
             }
         };
-        if matches!(error, ConnectError::NotAllowed) {
+        if error.kind() == ConnectErrorKind::NotAllowed {
             if origin == TokenOrigin::Held && !attempt.has_asked_again {
                 attempt.has_asked_again = true;
                 return self.fetch(Fetch::AfterRejection(credentials), attempt, out);
             }
-            return self.fail(attempt, StartError::NotAllowed, Some(SessionError::Connect(error)), out);
+            return self.fail(attempt, StartError::NotAllowed(error.clone()), Some(SessionError::Connect(error)), out);
         }
         if attempt.lost.is_some() {
             return self.back_off(attempt, now, out);

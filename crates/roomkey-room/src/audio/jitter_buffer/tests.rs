@@ -19,6 +19,7 @@ fn opus(n: u32) -> IncomingAudio {
     IncomingAudio {
         sequence: u64::from(n) + 1_000,
         timestamp: n.wrapping_mul(960),
+        capture_time: None,
         payload: frame(n),
         format: PayloadFormat::Opus,
     }
@@ -264,7 +265,13 @@ fn a_flood_is_bounded() {
     // The shortest packets there are, 2.5 ms.
     for n in 0..100_000_u32 {
         let payload: Arc<[u8]> = [0xe0, 1].into();
-        let packet = IncomingAudio { sequence: u64::from(n), timestamp: n * 120, payload, format: PayloadFormat::Opus };
+        let packet = IncomingAudio {
+            sequence: u64::from(n),
+            timestamp: n * 120,
+            capture_time: None,
+            payload,
+            format: PayloadFormat::Opus,
+        };
         buffer.handle_packet(now, &packet);
         assert!(buffer.frames.len() <= JitterBuffer::MOST_FRAMES);
     }
@@ -303,12 +310,36 @@ fn any_bytes_at_any_time_do_no_harm() {
             let format = if rng.bool() { PayloadFormat::Red } else { PayloadFormat::Opus };
             let sequence = if rng.u8(..) == 0 { rng.u64(..) } else { rng.u64(..300) };
             let timestamp = if rng.u8(..) < 10 { rng.u32(..) } else { rng.u32(..200_000) };
-            let packet = IncomingAudio { sequence, timestamp, payload: payload.into(), format };
+            let packet = IncomingAudio { sequence, timestamp, capture_time: None, payload: payload.into(), format };
             buffer.handle_packet(now, &packet);
             let most = 1_000;
             let polled = std::iter::from_fn(|| buffer.poll_frame(now)).take(most).count();
             assert!(polled < most, "it comes to an end");
             now += MS * rng.u32(..60);
         }
+    }
+}
+
+#[test]
+fn what_is_played_says_when_it_was_taken_made_up_or_not() {
+    let taken = |n: u32| Duration::from_secs(1_000) + MS * 20 * n;
+    let start = clock::now();
+    let mut buffer = buffer();
+    let mut times = Vec::new();
+    for ms in 0..200 {
+        let now = start + MS * ms;
+        // The fourth is lost, and only some say when they were taken, as if a report came in between.
+        if let (n @ 0..8, true) = (ms / 20, ms % 20 == 0 && ms != 60) {
+            buffer.handle_packet(now, &IncomingAudio { capture_time: (n >= 2).then(|| taken(n)), ..opus(n) });
+        }
+        while let Some(playout) = buffer.poll_frame(now) {
+            if playout != Playout::End {
+                times.push(buffer.capture_time());
+            }
+        }
+    }
+    assert!(times.len() >= 8, "{times:?}");
+    for (n, time) in (0..8).zip(times) {
+        assert_eq!(time, Some(taken(n)), "{n}");
     }
 }

@@ -21,7 +21,13 @@ async fn tone_packets() -> Vec<IncomingAudio> {
     while let Some(due) = outlet.next_due(clock::now()) {
         let packet = outlet.poll_packet(due).unwrap();
         let (format, payload) = red.encode(packet.timestamp, &packet.payload);
-        packets.push(IncomingAudio { sequence: packets.len() as u64, timestamp: packet.timestamp, payload, format });
+        packets.push(IncomingAudio {
+            sequence: packets.len() as u64,
+            timestamp: packet.timestamp,
+            capture_time: None,
+            payload,
+            format,
+        });
     }
     packets
 }
@@ -174,9 +180,35 @@ async fn packets_of_random_bytes_are_played_as_something_or_nothing() {
         let format = if rng.bool() { PayloadFormat::Red } else { PayloadFormat::Opus };
         inlet.push(
             clock::now(),
-            IncomingAudio { sequence: n, timestamp: n as u32 * 960, payload: payload.into(), format },
+            IncomingAudio {
+                sequence: n,
+                timestamp: n as u32 * 960,
+                capture_time: None,
+                payload: payload.into(),
+                format,
+            },
         );
         let _ = tokio::time::timeout(ms(20), stream.next()).await;
     }
     assert!(stream.stats().malformed > 30);
+}
+
+#[test]
+fn frames_follow_each_other_in_the_time_in_which_they_were_taken_resampled_or_not() {
+    let part = Duration::from_millis(10);
+    for rate in [48_000, 44_100, 16_000] {
+        let mut output = Output::new(&AudioStreamOptions::new().with_format(rate, 1).unwrap());
+        let first = Duration::from_secs(1_000);
+        let mut next = (rate == 48_000).then_some(first);
+        for n in 0..40 {
+            let Some(frame) = output.play(Playout::Conceal { samples: 480 }, Some(first + part * n)) else { continue };
+            let taken = frame.capture_time().unwrap();
+            // The resampler is half a step of 20 ms behind.
+            let next_taken = next.unwrap_or(first - part);
+            assert!(taken.abs_diff(next_taken) < Duration::from_micros(1), "{rate} {n} {taken:?} {next_taken:?}");
+            next = Some(taken + frame.duration());
+        }
+        assert!(next.is_some_and(|next| next > first + part * 30));
+        assert_eq!(output.silence().and_then(|frame| frame.capture_time()), None);
+    }
 }

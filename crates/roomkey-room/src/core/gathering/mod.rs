@@ -6,8 +6,10 @@
 //! begins anew.
 
 mod allocation;
+mod asking;
 mod binding;
 mod packets;
+mod relay;
 mod servers;
 mod stream;
 mod turn_messages;
@@ -18,12 +20,12 @@ use std::time::{Duration, Instant};
 
 use roomkey_rtc::{Candidate, Protocol, TcpType, Transmit};
 
-use self::allocation::{Allocated, Allocation};
 use self::binding::Binding;
 use self::packets::note;
+use self::relay::Relay;
 use self::servers::{Server, read};
 use self::stream::{Purpose, Stream};
-use crate::ice_server::{Allowed, IceServer, IceUrl, Service};
+use crate::ice_server::{Allowed, IceServer, Service};
 
 /// A connection of TCP or TLS; the number is of one peer connection's.
 pub(crate) type StreamId = u64;
@@ -36,16 +38,12 @@ const GRACE: Duration = Duration::from_millis(300);
 const SETTLED: Duration = Duration::from_secs(10);
 /// How long a connection may take to open, with TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long a name may take to resolve.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// TCP candidates that are connected to in one round of ICE, and connections that there are in all.
 const MAX_TARGETS: usize = 4;
 const MAX_STREAMS: usize = 16;
 /// How often one is connected to while there is no path, and the wait before it is again.
 const MAX_TRIES: u32 = 4;
 const RETRY_WAIT: Duration = Duration::from_millis(500);
-const MAX_BINDINGS: usize = 16;
-const MAX_RELAYS: usize = 8;
 /// Addresses of the other side that relays are told of.
 const MAX_PEERS: usize = 16;
 
@@ -143,14 +141,6 @@ struct Target {
     tries: u32,
     /// When it is connected to again.
     retry_at: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Relay {
-    url: IceUrl,
-    allocation: Allocation,
-    stream: Option<StreamId>,
-    candidate: Option<Candidate>,
 }
 
 impl Gathering {
@@ -312,54 +302,6 @@ impl Gathering {
         }
     }
 
-    // Names.
-
-    /// The addresses of a host; none where the name is not known.
-    pub(crate) fn handle_resolved(&mut self, lookup: LookupId, resolved: &[Resolved], now: Instant) {
-        self.now = now;
-        let Some(at) = self.lookups.iter().position(|(id, ..)| *id == lookup) else { return };
-        let (_, server, _) = self.lookups.swap_remove(at);
-        let Some(Server { url, username, credential }) = self.servers.get(server).cloned() else { return };
-        let mut families = [false; 2];
-        for Resolved { address, local } in resolved {
-            // One of each family is enough.
-            if std::mem::replace(&mut families[usize::from(address.is_ipv6())], true) {
-                continue;
-            }
-            let from: Vec<SocketAddr> =
-                self.addresses.iter().copied().filter(|own| can_send(own.ip(), *address)).collect();
-            let to = SocketAddr::new(*address, url.port);
-            if url.service == Service::Stun {
-                let room = MAX_BINDINGS.saturating_sub(self.bindings.len());
-                self.bindings.extend(from.into_iter().take(room).map(|own| Binding::new(own, to, now)));
-            } else if let Some(own) = from.iter().find(|own| Some(own.ip()) == *local).or_else(|| from.first()) {
-                self.allocate(&url, (*own, to), None, (&username, &credential));
-                // One address is as good as another here.
-                break;
-            }
-        }
-        self.poll_bindings();
-        self.poll_relays();
-    }
-
-    fn allocate(
-        &mut self,
-        url: &IceUrl,
-        between: (SocketAddr, SocketAddr),
-        stream: Option<StreamId>,
-        credential: (&str, &str),
-    ) {
-        if self.relays.len() >= MAX_RELAYS {
-            return;
-        }
-        let wants_ipv6 = !self.peers.is_empty() && self.peers.iter().all(IpAddr::is_ipv6);
-        let mut allocation = Allocation::new(stream.is_none(), between, credential, wants_ipv6, self.now);
-        for peer in &self.peers {
-            allocation.allow(*peer, self.now);
-        }
-        self.relays.push(Relay { url: url.clone(), allocation, stream, candidate: None });
-    }
-
     // Connections.
 
     /// A connection is open.
@@ -501,108 +443,6 @@ impl Gathering {
         self.poll_relays();
     }
 
-    /// Asks the servers that offer such a service and are not being asked.
-    fn ask(&mut self, is_wanted: impl Fn(Service) -> bool) {
-        for index in 0..self.servers.len() {
-            let url = &self.servers[index].url;
-            let is_asked = self.relays.iter().any(|relay| relay.url == *url)
-                || self.lookups.iter().any(|(_, server, _)| *server == index)
-                || self
-                    .streams
-                    .iter()
-                    .any(|stream| matches!(stream.purpose, Purpose::Relay { server } if server == index));
-            // Who has nothing but loopback reaches nothing else.
-            let is_out_of_reach = self.addresses.iter().all(|own| own.ip().is_loopback()) && !url.is_loopback();
-            if !is_wanted(url.service) || is_asked || is_out_of_reach {
-                continue;
-            }
-            match url.service {
-                Service::Stun | Service::TurnUdp => {
-                    self.last_id += 1;
-                    self.lookups.push((self.last_id, index, self.now + LOOKUP_TIMEOUT));
-                    self.outputs
-                        .push_back(Gathered::Errand(Errand::Resolve { lookup: self.last_id, host: url.host.clone() }));
-                }
-                Service::TurnTcp | Service::TurnTls => {
-                    let target = StreamTarget::TurnServer {
-                        host: url.host.clone(),
-                        port: url.port,
-                        is_tls: url.service == Service::TurnTls,
-                    };
-                    self.connect(target, Purpose::Relay { server: index });
-                }
-            }
-        }
-    }
-
-    fn poll_bindings(&mut self) {
-        let now = self.now;
-        self.bindings.retain_mut(|binding| match binding.poll(now) {
-            Ok(None) => true,
-            Ok(Some(payload)) => {
-                self.outputs.push_back(Gathered::Transmit(datagram(binding.local, binding.server, payload)));
-                true
-            }
-            Err(_) => {
-                tracing::debug!(server = %binding.server, "a STUN server does not answer");
-                false
-            }
-        });
-    }
-
-    fn poll_relays(&mut self) {
-        let now = self.now;
-        let mut ended = Vec::new();
-        for relay in &mut self.relays {
-            while let Some(allocated) = relay.allocation.poll(now) {
-                match allocated {
-                    Allocated::Send(bytes) => self.outputs.push_back(relay.wrap(bytes, false)),
-                    Allocated::Lent(address) => match Candidate::relayed_udp(address, relay.allocation.local()) {
-                        Ok(candidate) => {
-                            relay.candidate = Some(candidate.clone());
-                            self.outputs.push_back(Gathered::Add(candidate.clone()));
-                            // Where the other side leads, pion waits two seconds before it takes one that it was told, and
-                            // one second before it takes the same address from a check.
-                            if !self.is_led {
-                                self.outputs.push_back(Gathered::Tell(candidate));
-                            }
-                        }
-                        Err(_) => {
-                            ended.push((relay.allocation.server(), relay.allocation.local()));
-                            break;
-                        }
-                    },
-                    Allocated::Over => {
-                        ended.push((relay.allocation.server(), relay.allocation.local()));
-                        break;
-                    }
-                }
-            }
-        }
-        for ends in ended {
-            let of = |relay: &Relay| (relay.allocation.server(), relay.allocation.local()) == ends;
-            if let Some(at) = self.relays.iter().position(of) {
-                let relay = self.relays.swap_remove(at);
-                if let Some(address) = relay.allocation.relayed() {
-                    self.lose(Way::Relay(address));
-                }
-                self.free(relay);
-            }
-        }
-    }
-
-    fn free(&mut self, mut relay: Relay) {
-        for bytes in relay.allocation.free(self.now) {
-            let sent = relay.wrap(bytes, false);
-            self.outputs.push_back(sent);
-        }
-        self.outputs.extend(relay.candidate.take().map(Gathered::Remove));
-        if let Some(stream) = relay.stream {
-            self.streams.retain(|found| found.id != stream);
-            self.outputs.push_back(Gathered::Errand(Errand::Disconnect { stream }));
-        }
-    }
-
     fn close_streams(&mut self, is_over: impl Fn(&Stream) -> bool) {
         self.streams.retain(|stream| {
             if !is_over(stream) {
@@ -636,23 +476,4 @@ impl Gathering {
         self.bindings.clear();
         self.lookups.clear();
     }
-}
-
-impl Relay {
-    /// Bytes for the server, as they go there.
-    fn wrap(&self, bytes: Vec<u8>, may_be_lost: bool) -> Gathered {
-        match self.stream {
-            Some(stream) => Gathered::Errand(Errand::Write { stream, bytes, may_be_lost }),
-            None => Gathered::Transmit(datagram(self.allocation.local(), self.allocation.server(), bytes)),
-        }
-    }
-}
-
-fn datagram(source: SocketAddr, destination: SocketAddr, payload: Vec<u8>) -> Transmit {
-    Transmit::udp(source, destination, payload)
-}
-
-/// Nothing goes from loopback to elsewhere.
-fn can_send(from: IpAddr, to: IpAddr) -> bool {
-    from.is_ipv4() == to.is_ipv4() && (!from.is_loopback() || to.is_loopback())
 }

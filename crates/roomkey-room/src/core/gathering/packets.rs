@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use roomkey_rtc::{Candidate, Protocol, Transmit};
 
+use super::asking::MAX_BINDINGS;
 use super::binding::Binding;
-use super::{Errand, Gathered, Gathering, MAX_BINDINGS, Relay, Way};
+use super::{Errand, Gathered, Gathering, Relay, Way};
 
 impl Gathering {
     /// A packet of the peer connection's; what remains of it is for a UDP socket.

@@ -12,11 +12,12 @@ use proto::data_packet::Value;
 use url::Url;
 
 use super::path::Path;
+use crate::connect_error::ConnectError;
 use crate::connection_state::ConnectionState;
 use crate::core::{Core, Happened, LocalTrackId, SocketId, TrackRequest};
 use crate::data_stream::error::StreamError;
 use crate::data_stream::reader::{ByteStreamReader, StreamReader};
-use crate::error::{ConnectError, PublishError};
+use crate::error::PublishError;
 use crate::names::TrackSid;
 use crate::publication::{TrackKind, TrackSource};
 
@@ -185,11 +186,16 @@ impl Client {
                 return;
             }
             Happened::StreamOpened(StreamReader::Bytes(reader)) => return self.readers.push(reader),
+            Happened::RoomMoved(room) => format!("moved to {}", room.name),
             Happened::TokenRefreshed(_) => "token refreshed".to_owned(),
             Happened::ParticipantConnected(who) => format!("connected {}", who.identity),
             Happened::ParticipantDisconnected(who, _) => format!("disconnected {}", who.identity),
             Happened::TrackSubscribed(who, _) => format!("subscribed to {}", who.identity),
             Happened::TrackUnsubscribed(who, _) => format!("unsubscribed from {}", who.identity),
+            Happened::TrackSubscriptionAllowed(who, track) => {
+                let may = if track.is_allowed { "may" } else { "may not" };
+                format!("{may} have a track of {}", who.identity)
+            }
             Happened::LocalTrackPublished(..) => "published".to_owned(),
             Happened::LocalTrackRepublished(..) => "republished".to_owned(),
             Happened::LocalTrackUnpublished(..) => "unpublished".to_owned(),

@@ -9,6 +9,7 @@ mod loss;
 mod media_stream;
 mod outage;
 mod path;
+mod permissions;
 mod publishing;
 mod regions;
 mod restart;

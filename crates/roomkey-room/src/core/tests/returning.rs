@@ -11,6 +11,7 @@ use proto::signal_response::Message;
 use super::world::{MODES, World};
 use crate::core::TrackSettings;
 use crate::core::requests::OwnChange;
+use crate::track_permission::ParticipantTrackPermission;
 
 #[test]
 fn who_left_while_a_websocket_was_away_is_gone_after_the_resume() {
@@ -81,15 +82,8 @@ fn who_may_subscribe_and_what_is_wanted_of_tracks_is_said_again_after_a_join_ane
     world.sing(0);
     world.sing(1);
     let now = world.now;
-    let permission = proto::SubscriptionPermission {
-        track_permissions: vec![proto::TrackPermission {
-            participant_identity: "bob".to_owned(),
-            all_tracks: true,
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    world.clients[0].core.set_subscription_permission(permission.clone(), now);
+    let permission = ParticipantTrackPermission::all("bob");
+    world.clients[0].core.set_subscription_permission(false, vec![permission], now);
     let track =
         world.clients[0].core.members().participants.remote.values().next().unwrap().publications[0].sid.clone();
     let settings = TrackSettings { is_disabled: true, quality: None, dimensions: None, frames_per_second: None };
@@ -114,12 +108,53 @@ fn who_may_subscribe_and_what_is_wanted_of_tracks_is_said_again_after_a_join_ane
     let permitted = place(|asked| matches!(asked, Request::SubscriptionPermission(_)));
     let added = place(|asked| matches!(asked, Request::AddTrack(_)));
     assert!(permitted.is_some() && permitted < added, "{permitted:?} {added:?}");
-    assert!(asked.iter().any(|asked| *asked == Request::SubscriptionPermission(permission.clone())));
     let is_disabled = |asked: &Request| match asked {
         Request::TrackSetting(settings) => settings.disabled && settings.track_sids == [String::from(track.clone())],
         _ => false,
     };
     assert!(asked.iter().any(is_disabled));
+}
+
+#[test]
+fn who_is_moved_to_another_room_is_told_first_and_comes_back_there() {
+    for mode in MODES {
+        let mut world = World::with_clients(mode, 1, ["alice", "bob"]);
+        world.sing(0);
+        let published = world.clients[0].published.lock().unwrap()[0].clone().unwrap();
+        let token = world.token("alice");
+        let info = |sid: &str, identity: &str| proto::ParticipantInfo {
+            sid: sid.to_owned(),
+            identity: identity.to_owned(),
+            state: proto::participant_info::State::Active.into(),
+            permission: Some(proto::ParticipantPermission {
+                can_publish: true,
+                can_publish_data: true,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let moved = proto::RoomMovedResponse {
+            room: Some(proto::Room { sid: "RM_other".to_owned(), name: "other".to_owned(), ..Default::default() }),
+            token: token.clone(),
+            participant: Some(info("PA_alice_there", "alice")),
+            other_participants: vec![info("PA_carol", "carol")],
+        };
+        world.clients[0].told.clear();
+        world.inject(0, Message::RoomMoved(moved));
+        world.run(Duration::from_secs(1));
+        let told: Vec<_> = world.clients[0].told.iter().map(|(_, told)| told.as_str()).collect();
+        assert_eq!(told, ["moved to other", "token refreshed", "disconnected bob", "connected carol"]);
+        assert_eq!(world.clients[0].states(), []);
+        let participants = world.clients[0].core.participants();
+        let local = participants.local.as_ref().unwrap();
+        assert!(local.sid == "PA_alice_there" && local.publication(&published).is_some(), "it keeps its tracks");
+
+        world.cut(0);
+        let dials = world.clients[0].dials.len();
+        assert!(world.run_until(Duration::from_secs(5), |world| world.clients[0].dials.len() > dials));
+        let (_, _, header) = world.clients[0].dials.last().unwrap();
+        assert_eq!(*header, format!("Bearer {token}"));
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::client::{Client, Traffic};
 use super::media_stream::MediaStream;
 use super::tcp::{Segment, Tcp};
 use super::turn_server::{Caller, TurnServer, Turned};
-use crate::core::{Core, DialId, Effect, Errand, Resolved, Settings, SocketId, StreamTarget};
+use crate::core::{Core, DialId, Effect, Errand, Refusal, Resolved, Settings, SocketId, StreamTarget};
 use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::options::RoomBuilder;
 
@@ -495,12 +495,12 @@ impl World {
                 Segment::Request { .. } | Segment::Refused | Segment::Message(_) | Segment::Close => None,
             };
             if is_validate {
-                client.core.handle_validated(dial, status, now);
+                client.core.handle_validated(dial, &refusal(status), now);
             } else if status == Some(101) {
                 client.websocket = Some(connection);
                 client.core.handle_opened(dial, now);
             } else {
-                client.core.handle_refused(dial, status, now);
+                client.core.handle_refused(dial, refusal(status), now);
             }
         } else if client.websocket == Some(connection) {
             match segment {
@@ -853,6 +853,10 @@ impl World {
 
 pub(super) fn encode(message: proto::signal_response::Message) -> Vec<u8> {
     proto::SignalResponse { message: Some(message) }.encode_to_vec()
+}
+
+fn refusal(status: Option<u16>) -> Refusal {
+    Refusal { status, ..Refusal::default() }
 }
 
 /// Does something to a message that no server does.

@@ -86,7 +86,7 @@ fn what_is_not_read_is_bounded() {
 #[test]
 fn what_is_not_read_of_all_streams_is_bounded_and_the_others_live() {
     // Two pieces of three streams, of which one is collected and one waits unread.
-    let mut room = Room::with(StreamLimits { unread_bytes_in_all: 3 * 74 + 10, ..StreamLimits::default() });
+    let mut room = Room::with(StreamLimits { unread_bytes_in_all: (3 * 74 + 10) * 3 / 2, ..StreamLimits::default() });
     let [mut collecting, unread, mut third] = ["a", "b", "c"].map(|id| room.open_text(id));
     room.chunk("a", 0, "0123456789");
     assert_eq!(collecting.read_all().now_or_never(), None);
@@ -108,7 +108,7 @@ fn what_is_not_read_of_all_streams_is_bounded_and_the_others_live() {
 
 #[test]
 fn streams_of_one_packet_and_trailers_count_while_nobody_takes_the_reader() {
-    let mut room = Room::with(StreamLimits { unread_bytes_in_all: 2 * (64 + 100), ..StreamLimits::default() });
+    let mut room = Room::with(StreamLimits { unread_bytes_in_all: 3 * (64 + 100), ..StreamLimits::default() });
     let bytes = || proto::header::ContentHeader::ByteHeader(proto::ByteHeader::default());
     let mut readers: Vec<_> = (0..100)
         .filter_map(|number: u32| match room.open(&number.to_string(), bytes(), Some(vec![0; 100])) {
@@ -120,7 +120,7 @@ fn streams_of_one_packet_and_trailers_count_while_nobody_takes_the_reader() {
     assert!(outcomes[..2].iter().all(Result::is_ok), "{outcomes:?}");
     assert!(outcomes[2..].iter().all(|outcome| *outcome == Err(StreamError::TooMuchUnread { limit: 328 })));
 
-    let mut room = Room::with(StreamLimits { unread_bytes_in_all: 10, ..StreamLimits::default() });
+    let mut room = Room::with(StreamLimits { unread_bytes_in_all: 15, ..StreamLimits::default() });
     let mut reader = room.open_text("s");
     room.trailer("s", "");
     assert_eq!(reader.read_all().now_or_never(), Some(Err(StreamError::TooMuchUnread { limit: 10 })));

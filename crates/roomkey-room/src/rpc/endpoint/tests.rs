@@ -332,6 +332,24 @@ fn a_request_that_is_too_large_is_refused() {
 }
 
 #[test]
+fn a_caller_whose_requests_come_all_at_once_leaves_something_to_the_others() {
+    let mut pair = Pair::new(1);
+    pair.agent.rpc.register("m");
+    // Without their ends, so that all of them are still coming.
+    let mut is_taken = |from: &str| {
+        pair.call(&RpcRequest::new("agent", "m", "x".repeat(15 * 1024 * 1024)));
+        let (now, packets) = (pair.now, pair.client.outgoing());
+        let is_end = |packet: &DataPacket| matches!(packet.value, Some(Value::StreamTrailer(_)));
+        for packet in packets.into_iter().filter(|packet| !is_end(packet)) {
+            pair.agent.receive(now, from, packet);
+        }
+        let answers = pair.agent.outgoing();
+        !answers.iter().any(|packet| matches!(packet.value, Some(Value::RpcResponse(_))))
+    };
+    assert_eq!(["mallory", "mallory", "mallory", "bob"].map(&mut is_taken), [true, true, false, true]);
+}
+
+#[test]
 fn other_streams_and_packets_are_given_back() {
     let mut pair = Pair::new(2);
     let user = Value::User(proto::UserPacket::default());

@@ -8,7 +8,15 @@ use crate::video::frame::{EncodedVideoFrame, VideoCodec};
 use crate::video::packet::VideoPacket;
 
 fn packet(codec: VideoCodec, sequence: u64, payload: Vec<u8>) -> VideoPacket {
-    VideoPacket { codec, layer: None, sequence, timestamp: 7, marker: false, payload: Arc::from(payload) }
+    VideoPacket {
+        codec,
+        layer: None,
+        sequence,
+        timestamp: 7,
+        capture_time: None,
+        marker: false,
+        payload: Arc::from(payload),
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use roomkey_room::{DisconnectReason, ParticipantState, RoomError};
+use roomkey_room::{ConnectErrorKind, DisconnectReason, ParticipantState, RoomError};
 
 use super::*;
 use crate::{RestartPolicy, SendOptions};
@@ -97,7 +97,8 @@ fn step(stage: &mut Stage, chance: &mut fastrand::Rng) {
         }
         4 if room.is_some() => stage.join(),
         5 => {
-            let error = [ConnectError::NotAllowed, ConnectError::Unavailable(None)][chance.usize(0..2)].clone();
+            let error =
+                ConnectError::from([ConnectErrorKind::NotAllowed, ConnectErrorKind::Unavailable][chance.usize(0..2)]);
             room.into_iter().for_each(|room| stage.handle(Input::RoomNotJoined(room, error.clone())));
         }
         6 => room.into_iter().for_each(|room| stage.handle(Input::RoomLeft(room))),

@@ -1,6 +1,6 @@
 //! Cases 1 to 10 and 26: starts, ends and tokens.
 
-use roomkey_room::DisconnectReason;
+use roomkey_room::{ConnectErrorKind, DisconnectReason};
 
 use super::*;
 use crate::{EndReason, RestartPolicy};
@@ -30,9 +30,9 @@ fn a_token_made_for_this_start_that_is_refused_is_not_tried_again() {
     let start = stage.start();
     stage.answer(&token("bad"), TokenOrigin::New);
     let (room, _) = stage.connecting().unwrap();
-    stage.handle(Input::RoomNotJoined(room, ConnectError::NotAllowed));
+    stage.handle(Input::RoomNotJoined(room, ConnectErrorKind::NotAllowed.into()));
 
-    assert!(matches!(stage.start_result(start), Some(Err(StartError::NotAllowed))));
+    assert!(matches!(stage.start_result(start), Some(Err(StartError::NotAllowed(_)))));
     assert_eq!(stage.fetches(), 1);
 }
 
@@ -49,7 +49,7 @@ fn a_held_token_that_is_refused_is_followed_by_one_new_one() {
             stage.answer(&token("old"), TokenOrigin::Held);
         }
         let (room, _) = stage.connecting().unwrap();
-        stage.handle(Input::RoomNotJoined(room, ConnectError::NotAllowed));
+        stage.handle(Input::RoomNotJoined(room, ConnectErrorKind::NotAllowed.into()));
         assert!(stage.start_result(start).is_none());
         let after = stage.count(
             |output| matches!(output, Output::FetchToken { how: Fetch::AfterRejection(old), .. } if *old == token("old")),
@@ -58,8 +58,8 @@ fn a_held_token_that_is_refused_is_followed_by_one_new_one() {
 
         stage.answer(&token("old too"), TokenOrigin::Held);
         let (room, _) = stage.connecting().unwrap();
-        stage.handle(Input::RoomNotJoined(room, ConnectError::NotAllowed));
-        assert!(matches!(stage.start_result(start), Some(Err(StartError::NotAllowed))));
+        stage.handle(Input::RoomNotJoined(room, ConnectErrorKind::NotAllowed.into()));
+        assert!(matches!(stage.start_result(start), Some(Err(StartError::NotAllowed(_)))));
         assert_eq!(stage.fetches(), 2);
     }
 }
@@ -92,7 +92,7 @@ fn an_end_during_a_start_cancels_it_at_once_and_is_no_error() {
             let late = if step == 1 {
                 Input::RoomJoined(room, Arc::default())
             } else {
-                Input::RoomNotJoined(room, ConnectError::Unavailable(None))
+                Input::RoomNotJoined(room, ConnectErrorKind::Unavailable.into())
             };
             stage.handle(late);
             stage.handle(Input::RoomLeft(room));
@@ -278,7 +278,7 @@ fn attempts_at_another_room_are_counted_and_an_end_stops_them() {
         stage.pass(seconds(2));
         stage.answer(&token("another"), TokenOrigin::New);
         let (room, _) = stage.connecting().unwrap();
-        stage.handle(Input::RoomNotJoined(room, ConnectError::Unavailable(Some(503))));
+        stage.handle(Input::RoomNotJoined(room, ConnectErrorKind::Unavailable.into()));
         assert_eq!(stage.fetches(), 1 + attempt);
     }
     let given_up = SessionState::Disconnected(Some(EndReason::Room(DisconnectReason::SignalClose)));

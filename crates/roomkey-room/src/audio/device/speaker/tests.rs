@@ -50,7 +50,13 @@ fn send_track(pitch: f64, seconds: usize, inlet: AudioInlet) {
             let sequence = sequence as u64;
             inlet.push(
                 clock::now(),
-                IncomingAudio { sequence, timestamp: packet.timestamp, payload: packet.payload, format },
+                IncomingAudio {
+                    sequence,
+                    timestamp: packet.timestamp,
+                    capture_time: None,
+                    payload: packet.payload,
+                    format,
+                },
             );
         }
     });
