@@ -19,6 +19,7 @@ mod names;
 mod options;
 mod outbox;
 mod participant;
+mod preparation;
 mod publication;
 mod read;
 mod region_failover;

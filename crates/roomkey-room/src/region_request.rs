@@ -1,4 +1,4 @@
-//! The question where the regions of a server are.
+//! The question where the regions of a server are, and whether a server is there.
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderValue};
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use url::{Position, Url};
@@ -18,6 +18,9 @@ use crate::websocket;
 /// The longest list that is read: a region takes about a hundred bytes.
 const MAX_BODY: usize = 64 << 10;
 
+/// A body, and for how long it holds.
+type Answer = (Vec<u8>, Option<Duration>);
+
 /// GETs a URL: the body of a 200, and for how long it holds. `None` for whatever else comes; a redirect is not followed, since
 /// the token would go with it.
 ///
@@ -26,23 +29,37 @@ pub(crate) async fn get(
     url: &Url,
     (name, value): (&'static str, String),
     tls: Option<Arc<ClientConfig>>,
-) -> Option<(Vec<u8>, Option<Duration>)> {
-    let stream = websocket::connect(url, tls).await.ok()?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+) -> Option<Answer> {
     let mut token = HeaderValue::from_str(&value).ok()?;
     token.set_sensitive(true);
-    let request = Request::get(&url[Position::BeforePath..Position::AfterQuery])
-        .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
-        .header(name, token)
-        .body(String::new())
-        .ok()?;
+    let mut request = request(Method::GET, url)?;
+    request.headers_mut().insert(name, token);
+    let (response, body) = ask(url, request, tls).await?;
+    (response == StatusCode::OK).then_some(body)
+}
+
+/// Asks for the head of a URL: the status of whatever is answered.
+///
+/// Dropping the future gives the question up.
+pub(crate) async fn head(url: &Url, tls: Option<Arc<ClientConfig>>) -> Option<StatusCode> {
+    Some(ask(url, request(Method::HEAD, url)?, tls).await?.0)
+}
+
+fn request(method: Method, url: &Url) -> Option<Request<String>> {
+    let request = Request::builder()
+        .method(method)
+        .uri(&url[Position::BeforePath..Position::AfterQuery])
+        .header(HOST, &url[Position::BeforeHost..Position::AfterPort]);
+    request.body(String::new()).ok()
+}
+
+async fn ask(url: &Url, request: Request<String>, tls: Option<Arc<ClientConfig>>) -> Option<(StatusCode, Answer)> {
+    let stream = websocket::connect(url, tls).await.ok()?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let answer = async {
         let response = sender.send_request(request).await.ok()?;
-        let max_age = max_age(response.headers());
-        if response.status() != StatusCode::OK {
-            return None;
-        }
-        Some((read(response.into_body()).await?, max_age))
+        let (status, max_age) = (response.status(), max_age(response.headers()));
+        Some((status, (read(response.into_body()).await?, max_age)))
     };
     let drive = async {
         // What it has read by its end is still to be taken.
