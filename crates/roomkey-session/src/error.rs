@@ -215,6 +215,8 @@ pub enum NotEditable {
     NotOwn,
     /// It was not sent, so that nobody has what would be replaced.
     NotSent,
+    /// There is no text to put in its place: readers pass an empty one over.
+    NoText,
 }
 
 impl fmt::Display for NotEditable {
@@ -223,6 +225,7 @@ impl fmt::Display for NotEditable {
             Self::Unknown => "there is no message of this id",
             Self::NotOwn => "the message is not one that this participant wrote",
             Self::NotSent => "the message was not sent",
+            Self::NoText => "there is no text to put in the place of the message",
         })
     }
 }

@@ -324,14 +324,14 @@ impl Session {
     /// went, with its attributes, unless [`to`](SendMessage::to) and [`attribute`](SendMessage::attribute) say otherwise, and in
     /// its order among what is sent. The message changes in [`messages`](Self::messages) when the edit is sent, not before:
     /// until then others have the old text. Files stay, unless others are attached; LiveKit's components drop those of a message
-    /// that is edited without any. An empty text is passed over by readers.
+    /// that is edited without any.
     ///
     /// Awaiting gives the message as it is then; dropping that future does not take the edit back.
     ///
     /// # Errors
     ///
     /// As of [`send`](Self::send), and [`SendError::NotEditable`](crate::SendError::NotEditable) if there is no such message, it is
-    /// not one that this client wrote, or it was not sent. An edit of a message that then fails to be sent fails with it.
+    /// not one that this client wrote, it was not sent, or the text is empty. An edit of a message that then fails to be sent fails with it.
     pub fn edit(&self, id: &MessageId, text: impl Into<Arc<str>>) -> SendMessage {
         self.send(text).edit(id)
     }

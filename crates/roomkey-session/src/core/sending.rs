@@ -51,6 +51,9 @@ impl Core {
     /// Writes a message otherwise: before it is sent, or by sending what replaces it.
     fn edit(&mut self, id: &MessageId, mut text: OutgoingText, now: Now) -> Result<(), SendError> {
         let message = self.editable(id).map_err(SendError::NotEditable)?;
+        if text.text.is_empty() {
+            return Err(SendError::NotEditable(NotEditable::NoText));
+        }
         // What an edit does not say stays as it was, above all whom it is for.
         let options = &mut text.options;
         if options.destinations.is_empty() {

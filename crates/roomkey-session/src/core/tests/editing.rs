@@ -165,6 +165,13 @@ fn what_is_no_message_of_ours_is_not_edited() {
     assert_eq!(stage.not_editable(&MessageId::new("somebody", failed.segment())), Some(NotEditable::Unknown));
     assert_eq!(stage.texts(), ["hi", "what I said", "fails"]);
     assert_eq!(stage.sent().len(), 1);
+
+    stage.send("sent", SendOptions::default());
+    stage.acknowledge();
+    let sent = stage.list()[3].id.clone();
+    let blank = stage.edit(&sent, "");
+    assert_eq!(stage.send_result(blank), Some(Err(SendError::NotEditable(NotEditable::NoText))));
+    assert_eq!(stage.texts()[3], "sent");
 }
 
 #[test]
