@@ -20,6 +20,7 @@ mod json;
 mod plain;
 mod screen;
 mod script;
+mod sound;
 mod source;
 mod speaker;
 mod view;
@@ -59,6 +60,8 @@ pub(crate) struct Arguments {
     /// One JSON object a line for whatever happens. Without --say, each line of standard input is said, until it ends.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    sound: sound::DeviceArguments,
     /// How long --say may take, the join included; without it, how long the join may.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     timeout: Duration,
@@ -108,11 +111,11 @@ pub(crate) fn main(arguments: Arguments) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
-    let Arguments { say: texts, json, timeout, .. } = arguments;
+    let Arguments { say: texts, json, timeout, sound, .. } = arguments;
     let outcome = if is_headless {
         runtime.block_on(Headless { texts, json, timeout, is_local }.run(source))
     } else {
-        runtime.block_on(interactive::run(source, timeout, is_local))
+        runtime.block_on(interactive::run(source, &sound, timeout, is_local))
     };
     outcome.map_or_else(|failure| fail(&failure), |()| ExitCode::SUCCESS)
 }
@@ -161,6 +164,17 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         for given in [["--timeout", "soon"], ["--timeout", "-1"], ["--timeout", "inf"], ["--agent-metadata", "{}"]] {
+            assert!(parse(&given).is_err(), "{given:?}");
+        }
+    }
+
+    #[cfg(feature = "cpal")]
+    #[test]
+    fn devices_are_named_or_the_systems_and_for_a_terminal_alone() {
+        for given in [&["--mic"][..], &["--mic", "hw:0", "--speaker"], &["--speaker", "hw:1"]] {
+            assert!(parse(given).is_ok(), "{given:?}");
+        }
+        for given in [["--mic", "--json"], ["--speaker", "--say=hello"]] {
             assert!(parse(&given).is_err(), "{given:?}");
         }
     }

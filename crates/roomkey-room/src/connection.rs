@@ -29,7 +29,7 @@ pub(crate) async fn secure(
 }
 
 /// TLS by rustls on ring, with the certificates that the system trusts.
-fn system_trust() -> Result<ClientConfig, rustls::Error> {
+pub(crate) fn system_trust() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?;
     Ok(ClientConfig::builder_with_provider(provider)

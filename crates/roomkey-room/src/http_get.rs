@@ -1,4 +1,4 @@
-//! A question that is asked by GET, of which the answer is small.
+//! A question that is asked by GET or HEAD, of which the answer is small.
 
 use std::future::{pending, poll_fn};
 use std::io;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderValue};
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use url::{Position, Url};
@@ -39,15 +40,31 @@ pub(crate) async fn get(
     tls: Option<Arc<ClientConfig>>,
     limit: usize,
 ) -> io::Result<Answer> {
-    let stream = websocket::connect(url, tls).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let mut token = HeaderValue::from_str(&value).map_err(io::Error::other)?;
     token.set_sensitive(true);
-    let request = hyper::Request::get(&url[Position::BeforePath..Position::AfterQuery])
-        .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
-        .header(name, token)
-        .body(String::new())
-        .map_err(io::Error::other)?;
+    let mut request = request(Method::GET, url)?;
+    request.headers_mut().insert(name, token);
+    ask(url, request, tls, limit).await
+}
+
+/// Asks for the head of a URL: the status of whatever is answered.
+///
+/// Dropping the future gives the question up.
+pub(crate) async fn head(url: &Url, tls: Option<Arc<ClientConfig>>) -> io::Result<u16> {
+    Ok(ask(url, request(Method::HEAD, url)?, tls, 0).await?.status)
+}
+
+fn request(method: Method, url: &Url) -> io::Result<Request<String>> {
+    let request = Request::builder()
+        .method(method)
+        .uri(&url[Position::BeforePath..Position::AfterQuery])
+        .header(HOST, &url[Position::BeforeHost..Position::AfterPort]);
+    request.body(String::new()).map_err(io::Error::other)
+}
+
+async fn ask(url: &Url, request: Request<String>, tls: Option<Arc<ClientConfig>>, limit: usize) -> io::Result<Answer> {
+    let stream = websocket::connect(url, tls).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(io::Error::other)?;
         let (status, max_age) = (response.status().as_u16(), max_age(response.headers()));

@@ -24,6 +24,7 @@ mod names;
 mod options;
 mod outbox;
 mod participant;
+mod preparation;
 mod publication;
 mod read;
 mod region_failover;

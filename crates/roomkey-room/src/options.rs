@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use livekit_protocol as proto;
+use roomkey_signal::ServerUrl;
 use rustls::ClientConfig;
 
 use crate::connect_error::ConnectError;
+use crate::connection;
 use crate::core::Settings;
 use crate::data_stream::limits::StreamLimits;
 use crate::ice_server::{IceServer, IceTransportPolicy};
@@ -37,7 +39,9 @@ pub struct RoomBuilder {
     region_failover: RegionFailover,
     pub(crate) region_cache: Arc<RegionCache>,
     pub(crate) local_addresses: Option<Vec<IpAddr>>,
-    pub(crate) tls: Option<Arc<ClientConfig>>,
+    tls: Option<Arc<ClientConfig>>,
+    /// What there is if the application has no TLS of its own. It keeps the sessions that servers may take up again.
+    system_tls: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
 /// Options of the official SDK by another name.
@@ -59,6 +63,7 @@ impl Default for RoomBuilder {
             region_cache: Arc::default(),
             local_addresses: None,
             tls: None,
+            system_tls: Arc::default(),
         }
     }
 }
@@ -157,6 +162,23 @@ impl RoomBuilder {
     /// [`ConnectError`]; a token that is not accepted is tried once, a server that is out of order four times.
     pub async fn connect(&self, server_url: &str, participant_token: &str) -> Result<Room, ConnectError> {
         Room::join(self, server_url, participant_token).await
+    }
+
+    pub(crate) fn failover(&self) -> &RegionFailover {
+        &self.region_failover
+    }
+
+    /// TLS for a server, which its connections share; `None` if each is to have its own, where there is none to that server, or
+    /// the system's certificates can't be read.
+    pub(crate) fn tls_for(&self, server_url: &ServerUrl) -> Option<Arc<ClientConfig>> {
+        if self.tls.is_some() || !server_url.is_secure() {
+            return self.tls.clone();
+        }
+        if let Some(tls) = self.system_tls.get() {
+            return Some(Arc::clone(tls));
+        }
+        let tls = Arc::new(connection::system_trust().ok()?);
+        Some(Arc::clone(self.system_tls.get_or_init(|| tls)))
     }
 
     pub(crate) fn settings(&self) -> Settings {

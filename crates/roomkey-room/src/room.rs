@@ -112,10 +112,10 @@ impl Room {
             info: info_of_task,
             token: token_of_task,
             connected: Some(connected),
+            tls: options.tls_for(&server_url),
             server_url,
             region_cache: Arc::clone(&options.region_cache),
             local_addresses: options.local_addresses.clone(),
-            tls: options.tls.clone(),
             methods: RpcMethods::default(),
             io: Io::default(),
         };

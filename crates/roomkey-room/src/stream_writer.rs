@@ -74,7 +74,7 @@ impl LocalParticipant {
     pub async fn send_text(&self, text: &str, options: TextStreamOptions) -> Result<TextStreamInfo, SendStreamError> {
         let readable = self.readable(&options.destination_identities);
         let stream = WholeStream::text(text, &options, readable, clock::system_time(), &mut fastrand::Rng::new())?;
-        match self.send_whole(stream, &options.destination_identities).await? {
+        match self.send_whole(stream, &options.destination_identities, |_| {}).await? {
             StreamInfo::Text(info) => Ok(info),
             StreamInfo::Bytes(_) => Err(StreamError::InvalidHeader.into()),
         }
@@ -90,9 +90,24 @@ impl LocalParticipant {
         bytes: &[u8],
         options: ByteStreamOptions,
     ) -> Result<ByteStreamInfo, SendStreamError> {
+        self.send_bytes_with_progress(bytes, options, |_| {}).await
+    }
+
+    /// [`send_bytes`](Self::send_bytes) that says how far it is: how many of the bytes are on their way, after each packet of
+    /// up to 15,000 bytes, and all of them at the end. Of bytes that are compressed it is about so many.
+    ///
+    /// # Errors
+    ///
+    /// [`SendStreamError`].
+    pub async fn send_bytes_with_progress(
+        &self,
+        bytes: &[u8],
+        options: ByteStreamOptions,
+        progress: impl FnMut(u64) + Send,
+    ) -> Result<ByteStreamInfo, SendStreamError> {
         let readable = self.readable(&options.destination_identities);
         let stream = WholeStream::bytes(bytes, &options, readable, clock::system_time(), &mut fastrand::Rng::new())?;
-        match self.send_whole(stream, &options.destination_identities).await? {
+        match self.send_whole(stream, &options.destination_identities, progress).await? {
             StreamInfo::Bytes(info) => Ok(info),
             StreamInfo::Text(_) => Err(StreamError::InvalidHeader.into()),
         }
@@ -132,8 +147,9 @@ impl LocalParticipant {
 
     async fn send_whole(
         &self,
-        stream: WholeStream,
+        mut stream: WholeStream,
         destinations: &[crate::names::ParticipantIdentity],
+        mut progress: impl FnMut(u64) + Send,
     ) -> Result<StreamInfo, SendStreamError> {
         let mut info = stream.info().clone();
         let id = info.id().to_owned();
@@ -141,8 +157,9 @@ impl LocalParticipant {
         // From before its header is sent, since that may be the moment in which this is dropped: an end without a beginning is
         // passed over.
         early_end.is_open = !stream.is_one_packet();
-        for packet in stream {
+        while let Some(packet) = stream.next() {
             self.shared.send(packet).await?;
+            progress(stream.taken());
         }
         early_end.is_open = false;
         info.set_sender(self.identity());

@@ -151,3 +151,53 @@ async fn where_no_region_takes_a_room_the_error_is_that_of_the_first_and_off_mea
     }
     assert_eq!(elsewhere.questions(), 0);
 }
+
+#[tokio::test]
+async fn a_preparation_asks_for_regions_with_the_token_and_a_connect_that_fails_has_them() {
+    let server = server().await;
+    let first = Region::answering("503 Service Unavailable", list(&[&server.url()])).await;
+    let token = server.mint("alice", "room").unwrap();
+    let builder = builder();
+    builder.prepare_connection(&first.url(), Some(&token)).await;
+    assert_eq!(*first.requests.lock().unwrap(), [("GET /settings/regions HTTP/1.1".to_owned(), true)]);
+    let room = timeout(PATIENCE, builder.connect(&first.url(), &token)).await.unwrap().unwrap();
+    assert_eq!(first.questions(), 1);
+    timeout(PATIENCE, room.close()).await.unwrap();
+
+    // The list holds for a minute, so that there is nothing to ask for but the server itself.
+    let dials = first.dials();
+    builder.prepare_connection(&first.url(), Some(&token)).await;
+    assert_eq!((first.questions(), first.dials()), (1, dials + 1));
+    assert_eq!(first.requests.lock().unwrap().last(), Some(&("HEAD / HTTP/1.1".to_owned(), false)));
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_preparation_sends_no_token_to_a_server_that_has_no_regions() {
+    let url = Region::answering("200 OK", list(&[])).await;
+    for (builder, token) in [(Room::builder(), Some("secret")), (builder(), None)] {
+        builder.prepare_connection(&url.url(), token).await;
+        assert_eq!(url.requests.lock().unwrap().pop(), Some(("HEAD / HTTP/1.1".to_owned(), false)));
+    }
+    assert!(url.requests.lock().unwrap().is_empty());
+    // What can't be prepared is not the preparation's business.
+    Room::builder().prepare_connection(&closed_port().await, None).await;
+    Room::builder().prepare_connection("no url", Some("secret")).await;
+}
+
+#[tokio::test]
+async fn a_preparation_that_gets_no_answer_ends() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("ws://{}", silent.local_addr().unwrap());
+    let builder = Room::builder();
+    let preparing = tokio::spawn(async move { builder.prepare_connection(&url, None).await });
+    let (mut stream, _) = timeout(PATIENCE, silent.accept()).await.unwrap().unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'H');
+    // Its time is over, and nobody waits for it.
+    tokio::time::pause();
+    preparing.await.unwrap();
+    tokio::time::resume();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.starts_with(b"EAD / "), "the connection is closed");
+}

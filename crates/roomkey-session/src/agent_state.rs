@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use roomkey_room::{DisconnectReason, Participant, ParticipantIdentity};
 
+use crate::message::Expression;
 use crate::track_ref::TrackRef;
 
 /// What the agent does. It is read from the room's state and the attribute `lk.agent.state` of the agent.
@@ -142,6 +143,10 @@ pub struct AgentSnapshot {
     pub audio: Option<TrackRef>,
     /// What the agent shows: its own camera track, or else its worker's.
     pub video: Option<TrackRef>,
+    /// How the agent said what it said last, where it tells: that of its newest transcript, or its worker's, that has one. It is
+    /// gone once the speaker has begun [two more](crate::SessionBuilder::expression_turns) without one, as in LiveKit's
+    /// components (components-js, `packages/react/src/hooks/useAgentExpression.ts`), and with the agent and the room.
+    pub expression: Option<Expression>,
     /// The other agents of the room, in the order in which they came.
     pub others: Arc<[Arc<Participant>]>,
 }
@@ -149,7 +154,15 @@ pub struct AgentSnapshot {
 impl AgentSnapshot {
     /// No agent, in this state.
     pub fn new(state: AgentState) -> Self {
-        Self { state, participant: None, worker: None, audio: None, video: None, others: Arc::new([]) }
+        Self {
+            state,
+            participant: None,
+            worker: None,
+            audio: None,
+            video: None,
+            expression: None,
+            others: Arc::new([]),
+        }
     }
 
     /// Who the agent is.

@@ -84,6 +84,15 @@ pub enum AgentError {
     Failed(AgentFailure),
     /// The session is not started, or it ended.
     Ended,
+    /// It is there, and has no track of the kind that was waited for.
+    NoTrack,
+}
+
+impl AgentError {
+    /// What to say of a track that did not come in time, from what is said of an agent that is not at work.
+    pub(crate) fn without_track(self) -> Self {
+        if self == Self::Failed(AgentFailure::InitTimeout) { Self::NoTrack } else { self }
+    }
 }
 
 impl fmt::Display for AgentError {
@@ -91,6 +100,7 @@ impl fmt::Display for AgentError {
         match self {
             Self::Failed(failure) => failure.fmt(f),
             Self::Ended => f.write_str("the session has no room"),
+            Self::NoTrack => f.write_str("the agent has no such track"),
         }
     }
 }
@@ -159,6 +169,10 @@ pub enum SendError {
     },
     /// No agent came that it could be sent to.
     NoAgent,
+    /// It was to [replace](crate::Session::edit) a message that it can't.
+    NotEditable(NotEditable),
+    /// The application's [sender](crate::SessionBuilder::sender) did not send it, why.
+    Sender(Arc<str>),
     /// The room did not send it. Where the room was lost meanwhile, which it says as
     /// [`Disconnected`](roomkey_room::RoomError::Disconnected), some of it may have arrived; it is not sent to the next room.
     Room(SendStreamError),
@@ -172,6 +186,8 @@ impl fmt::Display for SendError {
             Self::QueueFull => f.write_str("too many messages wait to be sent"),
             Self::TooLarge { limit } => write!(f, "the message is larger than {limit} bytes"),
             Self::NoAgent => f.write_str("no agent came that the message could be sent to"),
+            Self::NotEditable(why) => why.fmt(f),
+            Self::Sender(why) => write!(f, "the application's sender did not send the message: {why}"),
             Self::Room(_) => f.write_str("the room did not send the message"),
         }
     }
@@ -181,10 +197,43 @@ impl Error for SendError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Room(error) => Some(error),
-            Self::NotStarted | Self::Cancelled | Self::QueueFull | Self::TooLarge { .. } | Self::NoAgent => None,
+            Self::NotStarted
+            | Self::Cancelled
+            | Self::QueueFull
+            | Self::TooLarge { .. }
+            | Self::NoAgent
+            | Self::NotEditable(_)
+            | Self::Sender(_) => None,
         }
     }
 }
+
+/// Why a message can't be edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotEditable {
+    /// There is no message of this id; it may be kept no more.
+    Unknown,
+    /// It is somebody else's, or what was said rather than written, or was sent under another identity.
+    NotOwn,
+    /// It was not sent, so that nobody has what would be replaced.
+    NotSent,
+    /// There is no text to put in its place: readers pass an empty one over.
+    NoText,
+}
+
+impl fmt::Display for NotEditable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "there is no message of this id",
+            Self::NotOwn => "the message is not one that this participant wrote",
+            Self::NotSent => "the message was not sent",
+            Self::NoText => "there is no text to put in the place of the message",
+        })
+    }
+}
+
+impl Error for NotEditable {}
 
 /// Why a message was not received whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +245,8 @@ pub enum ReceiveError {
     TooLong,
     /// Too many messages were under way at once; the oldest was given up.
     TooMany,
+    /// A [receiver](crate::SessionBuilder::receiver) of the application's panicked, and gives no more in this room.
+    Receiver,
     /// Its stream broke off, why.
     Stream(Arc<str>),
 }
@@ -206,6 +257,7 @@ impl fmt::Display for ReceiveError {
             Self::InvalidText => f.write_str("the text is not UTF-8"),
             Self::TooLong => f.write_str("the text is too long"),
             Self::TooMany => f.write_str("too many messages were under way at once"),
+            Self::Receiver => f.write_str("a receiver of the application's panicked"),
             Self::Stream(why) => write!(f, "the stream broke off: {why}"),
         }
     }

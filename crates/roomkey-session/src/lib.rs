@@ -12,6 +12,7 @@ mod event_stream;
 mod message;
 mod microphone_switch;
 mod options;
+mod plug_ins;
 mod preconnect_stream;
 mod room_link;
 mod rpc;
@@ -27,19 +28,22 @@ mod session_tests;
 mod start_options;
 mod text_streams;
 mod track_ref;
+mod transcript_filter;
+mod transfer;
 
 pub use agent_audio::AgentAudio;
 pub use agent_expectation::{AgentExpectation, AgentSelector};
 pub use agent_state::{AgentFailure, AgentSnapshot, AgentState};
 pub use builder::SessionBuilder;
 pub use call_agent::CallAgent;
-pub use error::{AgentError, ReceiveError, SendError, SessionError, StartError};
+pub use error::{AgentError, NotEditable, ReceiveError, SendError, SessionError, StartError};
 pub use event_stream::EventStream;
 pub use message::{
     Attachment, AttachmentStatus, Expression, Message, MessageEvent, MessageId, MessageKind, Status, TimedSpan,
 };
 pub use microphone_switch::MicrophoneSwitch;
 pub use options::{Ready, RestartPolicy, SendPolicy};
+pub use plug_ins::OutgoingMessage;
 pub use rpc::{CallError, MethodGuard, Rpc};
 pub use send_message::SendMessage;
 pub use send_options::{OutgoingFile, SendOptions};
@@ -50,3 +54,5 @@ pub use session_state::{EndReason, SessionState};
 pub use start_options::{Microphone, StartOptions};
 pub use text_streams::TextStreams;
 pub use track_ref::{TrackFilter, TrackRef};
+pub use transcript_filter::TranscriptFilter;
+pub use transfer::Transfer;

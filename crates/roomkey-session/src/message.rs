@@ -27,8 +27,10 @@ pub struct Message {
     pub received_at: SystemTime,
     /// When it was sent, by the sender's clock. Messages are not ordered by this.
     pub sent_at: Option<SystemTime>,
-    /// When it was replaced after it was final, by this client's clock.
+    /// When its sender [replaced](crate::Session::edit) the text that it had, by this client's clock.
     pub edited_at: Option<SystemTime>,
+    /// Whom this client sent it to alone; nobody of a message that all in the room got, and of those of others.
+    pub destinations: Arc<[ParticipantIdentity]>,
     /// The track that was transcribed.
     pub track_sid: Option<TrackSid>,
     /// What the sender said beside the text.
@@ -40,6 +42,8 @@ pub struct Message {
     /// How it was said, where the agent tells.
     pub expression: Option<Expression>,
     is_local: bool,
+    /// How often its sender has replaced it, where that says so.
+    pub(crate) version: i32,
 }
 
 impl Message {
@@ -54,12 +58,14 @@ impl Message {
             received_at: SystemTime::UNIX_EPOCH,
             sent_at: None,
             edited_at: None,
+            destinations: Arc::new([]),
             track_sid: None,
             attributes: Arc::default(),
             attachments: Arc::new([]),
             timing: Arc::new([]),
             expression: None,
             is_local: false,
+            version: 0,
         }
     }
 
@@ -73,7 +79,12 @@ impl Message {
     /// Whether these are the words of this client's user: written here, or said here and transcribed. It stays so in a later
     /// room, in which the user may have another identity.
     pub fn is_local(&self) -> bool {
-        self.is_local || matches!(self.status, Status::Pending | Status::Sent | Status::Failed(_))
+        self.is_local || self.is_own()
+    }
+
+    /// Whether this client sends or has sent it, or could not.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.status, Status::Pending | Status::Sent | Status::Failed(_))
     }
 }
 
@@ -284,13 +295,14 @@ pub struct TimedSpan {
     pub confidence: Option<f64>,
 }
 
-/// How an agent says something.
+/// How an agent says something: what the text-to-speech was told, and the agent's own name for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Expression {
     /// The expression in the agent's words.
     pub expression: Option<String>,
-    /// The mood, such as `happy` or `calm`.
+    /// The mood: of LiveKit's agents one of `excited`, `happy`, `playful`, `curious`, `surprised`, `hopeful`, `empathetic`, `sad`,
+    /// `angry`, `anxious` and `calm`.
     pub mood: Option<String>,
 }
 
@@ -303,6 +315,7 @@ impl Expression {
             mood: Option<String>,
         }
         let Wire { expression, mood } = serde_json::from_str(json).ok()?;
-        Some(Self { expression, mood }).filter(|found| *found != Self::default())
+        let said = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        Some(Self { expression: said(expression), mood: said(mood) }).filter(|found| *found != Self::default())
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use roomkey_room::{
     ByteStreamOptions, ByteStreamReader, LocalParticipant, LocalTrack, LocalTrackPublication, Participant,
     Participants, Recording, Room, RoomBuilder, RoomEvent, RoomEvents, RoomInfo, RpcError, RpcRequest, SendStreamError,
-    StreamError, TextStreamOptions, TextStreamReader, TokenTimes, TrackSid, TranscriptionSegment,
+    StreamError, TextOperation, TextStreamOptions, TextStreamReader, TokenTimes, TrackSid, TranscriptionSegment,
 };
 use roomkey_source::Credentials;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -19,10 +19,14 @@ use crate::core::{
     CHAT_TOPIC, IncomingFile, Input, LEGACY_CHAT_TOPIC, LegacySegment, MAX_FILE, OutgoingText, RoomId, RoomInput,
     StreamKey, TRANSCRIPTION_TOPIC, TextHeader,
 };
+use crate::error::SendError;
+use crate::plug_ins::PlugIns;
 use crate::preconnect_stream;
 use crate::rpc::Methods;
+use crate::session::Boxed;
 use crate::start_options::StartMedia;
 use crate::text_streams::Topics;
+use crate::transfer::{Transfer, Transfers};
 
 /// What a room is told.
 pub(crate) enum ToRoom {
@@ -36,6 +40,9 @@ pub(crate) enum ToRoom {
     Leave,
 }
 
+/// Makes a join with these credentials take less time, before it begins.
+pub(crate) type WarmUp = Arc<dyn Fn(Credentials) -> Boxed<()> + Send + Sync>;
+
 /// Joins rooms.
 pub(crate) trait JoinRoom: Send + 'static {
     /// Begins to join a room. What comes of it is told through `inputs`; it is left when it is told so, or when `commands`
@@ -47,6 +54,9 @@ pub(crate) trait JoinRoom: Send + 'static {
         commands: mpsc::UnboundedReceiver<ToRoom>,
         inputs: mpsc::Sender<Input>,
     );
+
+    /// What can be done before a join.
+    fn warm_up(&self) -> WarmUp;
 }
 
 /// What is shown of the room that is joined or being joined.
@@ -74,6 +84,8 @@ pub(crate) struct Rooms {
     pub(crate) shown: Arc<ShownRoom>,
     pub(crate) methods: Arc<Methods>,
     pub(crate) topics: Arc<Topics>,
+    pub(crate) transfers: Arc<Transfers>,
+    pub(crate) plug_ins: Arc<PlugIns>,
     pub(crate) muted: watch::Receiver<bool>,
 }
 
@@ -93,10 +105,23 @@ impl JoinRoom for Rooms {
             shown: Arc::clone(&self.shown),
             methods: Arc::clone(&self.methods),
             topics: Arc::clone(&self.topics),
+            transfers: Arc::clone(&self.transfers),
+            plug_ins: Arc::clone(&self.plug_ins),
             muted: self.muted.clone(),
         };
         // It ends when the session's task lets go of the commands.
         tokio::spawn(join.run(commands));
+    }
+
+    fn warm_up(&self) -> WarmUp {
+        let builder = self.builder.clone();
+        Arc::new(move |credentials| {
+            let builder = builder.clone();
+            Box::pin(async move {
+                let token = Some(credentials.participant_token());
+                builder.prepare_connection(credentials.server_url(), token).await;
+            })
+        })
     }
 }
 
@@ -108,6 +133,8 @@ struct Join {
     shown: Arc<ShownRoom>,
     methods: Arc<Methods>,
     topics: Arc<Topics>,
+    transfers: Arc<Transfers>,
+    plug_ins: Arc<PlugIns>,
     muted: watch::Receiver<bool>,
 }
 
@@ -167,6 +194,8 @@ struct Link<'a> {
     inputs: &'a mpsc::Sender<Input>,
     methods: &'a Methods,
     topics: &'a Topics,
+    transfers: &'a Arc<Transfers>,
+    plug_ins: &'a PlugIns,
     /// Whether the user wants the microphone muted.
     muted: watch::Receiver<bool>,
     shown: &'a ShownRoom,
@@ -190,6 +219,8 @@ impl<'a> Link<'a> {
             inputs: &join.inputs,
             methods: &join.methods,
             topics: &join.topics,
+            transfers: &join.transfers,
+            plug_ins: &join.plug_ins,
             muted: join.muted.clone(),
             shown: &join.shown,
             registered: HashMap::new(),
@@ -208,6 +239,12 @@ impl<'a> Link<'a> {
         self.shown.info.send_replace(Arc::clone(&info.borrow_and_update()));
         let mut methods = self.methods.changes();
         self.register_methods();
+        for receiver in self.plug_ins.receive(&self.room, self.id, self.inputs) {
+            self.work.spawn(async move {
+                receiver.await;
+                None
+            });
+        }
         let mut is_over = false;
         // The first snapshot comes after what has happened until now, which it is ahead of.
         let mut show_at = Some(clock::now().at);
@@ -334,6 +371,8 @@ impl<'a> Link<'a> {
             topic: info.topic.clone(),
             stream_id: info.id.as_str().into(),
             attributes: sorted(info.attributes.clone()),
+            is_update: info.operation == TextOperation::Update,
+            version: info.version,
             attached_stream_ids: info.attached_stream_ids.iter().map(|id| Arc::from(id.as_str())).collect(),
             timestamp: Some(info.timestamp),
         };
@@ -362,10 +401,17 @@ impl<'a> Link<'a> {
         let stream_id: Arc<str> = info.id.as_str().into();
         self.tell(RoomInput::FileOpened(info.sender_identity.clone(), Arc::clone(&stream_id))).await;
         let turn = Arc::clone(&self.files).try_acquire_owned();
+        let transfer = turn.is_ok().then(|| {
+            let transfer = Transfer::new(Arc::clone(&stream_id), info.sender_identity.clone(), info.total_length);
+            self.transfers.begin(transfer.with_name(&info.name, &info.mime_type))
+        });
         self.work.spawn(async move {
-            let read = match &turn {
-                Ok(_) => reader.read_all_within(MAX_FILE).await.map(Arc::from).map_err(|error| reason(&error)),
-                Err(_) => Err("too many files came at once".into()),
+            let read = match transfer {
+                Some(mut transfer) => {
+                    let read = reader.read_all_with_progress(MAX_FILE, |bytes| transfer.advance(bytes as u64)).await;
+                    read.map(Arc::from).map_err(|error| reason(&error))
+                }
+                None => Err("too many files came at once".into()),
             };
             let file = IncomingFile {
                 sender: info.sender_identity,
@@ -375,6 +421,7 @@ impl<'a> Link<'a> {
                 outcome: read,
             };
             inputs.send(Input::Room(room, RoomInput::File(file))).await.ok()?;
+            drop(turn);
             None
         });
     }
@@ -384,9 +431,15 @@ impl<'a> Link<'a> {
             ToRoom::Publish { media, has_preconnect } => self.publish(media, has_preconnect),
             ToRoom::SendText(text) => {
                 let (room, me, inputs) = (self.id, self.me.clone(), self.inputs.clone());
+                let transfers = Arc::clone(self.transfers);
+                let plugged = if text.topic() == CHAT_TOPIC { self.plug_ins.send(&self.room, &text) } else { None };
                 self.work.spawn(async move {
                     let send = text.send;
-                    let sent = RoomInput::Sent(send, send_text(&me, text).await);
+                    let sent = match plugged {
+                        Some(sending) => sending.await,
+                        None => send_text(&me, text, &transfers).await.map_err(SendError::Room),
+                    };
+                    let sent = RoomInput::Sent(send, sent);
                     inputs.send(Input::Room(room, sent)).await.ok()?;
                     None
                 });
@@ -483,11 +536,18 @@ enum Done {
 }
 
 /// The text, and then its files, one after the other.
-async fn send_text(me: &LocalParticipant, text: OutgoingText) -> Result<(), SendStreamError> {
+async fn send_text(
+    me: &LocalParticipant,
+    text: OutgoingText,
+    transfers: &Arc<Transfers>,
+) -> Result<(), SendStreamError> {
     let attached = text.attached_stream_ids();
     let mut options = TextStreamOptions::new(text.topic()).with_id(text.stream_id.to_string());
     options.attributes = text.options.attributes.clone().into_iter().collect();
     options.destination_identities.clone_from(&text.options.destinations);
+    if let Some((_, version)) = &text.edits {
+        options = options.with_operation(TextOperation::Update, *version);
+    }
     options.attached_stream_ids = attached.iter().map(ToString::to_string).collect();
     me.send_text(&text.text, options).await?;
     for (id, file) in attached.iter().zip(&text.options.attachments) {
@@ -496,7 +556,9 @@ async fn send_text(me: &LocalParticipant, text: OutgoingText) -> Result<(), Send
             .with_name(file.name.to_string())
             .with_mime_type(file.mime_type.to_string());
         options.destination_identities.clone_from(&text.options.destinations);
-        me.send_bytes(&file.bytes, options).await?;
+        let transfer = Transfer::new(Arc::clone(id), me.identity(), Some(file.bytes.len() as u64));
+        let mut transfer = transfers.begin(transfer.with_name(&file.name, &file.mime_type).into_outgoing());
+        me.send_bytes_with_progress(&file.bytes, options, |bytes| transfer.advance(bytes)).await?;
     }
     Ok(())
 }

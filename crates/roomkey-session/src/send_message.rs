@@ -24,11 +24,12 @@ pub struct SendMessage {
     session: Session,
     text: Arc<str>,
     options: SendOptions,
+    edits: Option<MessageId>,
 }
 
 impl SendMessage {
     pub(crate) fn new(session: Session, text: Arc<str>) -> Self {
-        Self { session, text, options: SendOptions::default() }
+        Self { session, text, options: SendOptions::default(), edits: None }
     }
 
     /// Sends it to a topic other than `lk.chat`. It is not among the session's messages then.
@@ -55,6 +56,13 @@ impl SendMessage {
         self
     }
 
+    /// Sends it in the place of a message of this client's, which keeps its id, its place and its time; see
+    /// [`Session::edit`].
+    pub fn edit(mut self, id: &MessageId) -> Self {
+        self.edits = Some(id.clone());
+        self
+    }
+
     /// Sets all of it at once.
     pub fn options(mut self, options: SendOptions) -> Self {
         self.options = options;
@@ -67,23 +75,24 @@ impl IntoFuture for SendMessage {
     type IntoFuture = Boxed<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { session, text, options } = self;
-        let stream_id: Arc<str> = stream_id().into();
+        let Self { session, text, options, edits } = self;
+        let stream_id: Arc<str> = edits.as_ref().map_or_else(stream_id, |id| id.segment().to_owned()).into();
         let outgoing = OutgoingText {
             send: session.next_id(),
             stream_id: Arc::clone(&stream_id),
             text: Arc::clone(&text),
             options,
+            edits: edits.map(|id| (id, 0)),
         };
         let (reply, answer) = oneshot::channel();
         session.request(Request::Send { text: outgoing, reply });
         Box::pin(async move {
             answer.await.unwrap_or(Err(SendError::Cancelled))?;
             let list = Arc::clone(&session.messages().borrow());
-            let own = list
-                .iter()
-                .rev()
-                .find(|message| message.kind == MessageKind::Chat && message.id.segment() == &*stream_id);
+            let is_it = |message: &&Arc<Message>| {
+                message.kind == MessageKind::Chat && message.is_local() && message.id.segment() == &*stream_id
+            };
+            let own = list.iter().rev().find(is_it);
             Ok(own.map_or_else(|| unlisted(&session, stream_id, text), Arc::clone))
         })
     }

@@ -22,19 +22,22 @@ use crate::call_agent::CallAgent;
 use crate::core::StartId;
 use crate::error::{AgentError, SessionError, StartError};
 use crate::event_stream::EventStream;
-use crate::message::{Message, MessageEvent, Status};
+use crate::message::{Message, MessageEvent, MessageId, Status};
 use crate::microphone_switch::MicrophoneSwitch;
 use crate::options::Settings;
-use crate::room_link::{JoinRoom, Rooms};
+use crate::plug_ins::PlugIns;
+use crate::room_link::{JoinRoom, Rooms, WarmUp};
 use crate::rpc::{CallError, Methods, Rpc};
 use crate::send_message::SendMessage;
 use crate::session_event::SessionEvent;
 use crate::session_metrics::SessionMetrics;
-use crate::session_state::SessionState;
+use crate::session_state::{EndReason, SessionState};
 use crate::session_task::{Request, SessionTask, Shown};
 use crate::start_options::StartOptions;
 use crate::text_streams::TextStreams;
 use crate::track_ref::{TrackFilter, TrackRef};
+use crate::transcript_filter::TranscriptFilter;
+use crate::transfer::Transfer;
 
 /// A token source and the rooms that its tokens open: started and ended any number of times, with one list of messages and
 /// one agent to look at.
@@ -55,6 +58,7 @@ struct Shared {
     requests: mpsc::UnboundedSender<Request>,
     shown: Arc<Shown>,
     methods: Arc<Methods>,
+    warm_up: WarmUp,
     agent_timeout: Duration,
     last_id: AtomicU64,
 }
@@ -75,7 +79,7 @@ impl Session {
         SessionBuilder::new(source)
     }
 
-    pub(crate) fn new(settings: Settings, source: FixedTokenSource, room: RoomBuilder) -> Self {
+    pub(crate) fn new(settings: Settings, source: FixedTokenSource, room: RoomBuilder, plug_ins: PlugIns) -> Self {
         let shown = Arc::new(Shown::new());
         let methods = Arc::new(Methods::default());
         let rooms = Rooms {
@@ -83,6 +87,8 @@ impl Session {
             shown: Arc::clone(&shown.room),
             methods: Arc::clone(&methods),
             topics: Arc::clone(&shown.topics),
+            transfers: Arc::clone(&shown.transfers),
+            plug_ins: Arc::new(plug_ins),
             muted: shown.muted.subscribe(),
         };
         Self::with(settings, source, rooms, shown, methods)
@@ -97,11 +103,12 @@ impl Session {
     ) -> Self {
         let (requests, requests_of_task) = mpsc::unbounded_channel();
         let agent_timeout = settings.agent_timeout;
+        let warm_up = rooms.warm_up();
         let task = SessionTask::new(settings, source, rooms, Arc::clone(&shown), requests_of_task);
         // It ends when the last handle is dropped, which is what holds the requests.
         tokio::spawn(task.run());
         let last_id = AtomicU64::new(0);
-        Self { shared: Arc::new(Shared { requests, shown, methods, agent_timeout, last_id }) }
+        Self { shared: Arc::new(Shared { requests, shown, methods, warm_up, agent_timeout, last_id }) }
     }
 
     /// Fetches a token, joins its room and publishes what the options say.
@@ -138,10 +145,12 @@ impl Session {
         let _ = answer.await;
     }
 
-    /// Fetches the token for the next start, so that it takes less time: when the user is likely to start, before they do. A
-    /// token that has expired by then is fetched anew. Does nothing where a token is prepared, or the session started.
+    /// Fetches the token for the next start, and [prepares](RoomBuilder::prepare_connection) the connection to its server, so
+    /// that the start takes less time: when the user is likely to start, before they do. A token that has expired by then is
+    /// fetched anew. Does nothing where a token is prepared, or the session started.
     ///
-    /// Dropping the future does not stop the fetch.
+    /// The token is prepared when it is there; what follows for the connection takes 5 s at most, and does not fail. A start need
+    /// not wait for this. Dropping the future does not stop the fetch, and prepares no connection.
     ///
     /// # Errors
     ///
@@ -150,7 +159,10 @@ impl Session {
         let (reply, answer) = oneshot::channel();
         self.request(Request::Prepare { reply });
         // A task that is gone prepares nothing and needs nothing.
-        answer.await.unwrap_or(Ok(()))
+        if let Some(credentials) = answer.await.unwrap_or(Ok(None))? {
+            (self.shared.warm_up)(credentials).await;
+        }
+        Ok(())
     }
 
     /// Takes tokens from this source from the next fetch on. What was prepared is forgotten, unless the source is the same
@@ -167,6 +179,37 @@ impl Session {
     /// Whether the session has a room, be it one that is reconnecting.
     pub fn is_connected(&self) -> bool {
         self.shared.shown.state.borrow().is_connected()
+    }
+
+    /// Waits until the session has a room that it is connected to, and not one that it reconnects to. It ends when the session
+    /// does: at once if it is not started.
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why the session has no room; `None` if it was never started.
+    pub async fn connected(&self) -> Result<(), Option<EndReason>> {
+        let mut state = self.state();
+        let is_over = |state: &SessionState| *state == SessionState::Connected || state.is_disconnected();
+        match state.wait_for(is_over).await.map(|state| *state) {
+            Ok(SessionState::Disconnected(reason)) => Err(reason),
+            Ok(_) => Ok(()),
+            // Its task is gone.
+            Err(_) => Err(Some(EndReason::ClientInitiated)),
+        }
+    }
+
+    /// Waits until the session has no room, and joins none: at once if it is not started. Gives why; `None` if it was never
+    /// started.
+    ///
+    /// It takes as long as the session. Dropping the future changes nothing.
+    pub async fn disconnected(&self) -> Option<EndReason> {
+        let mut state = self.state();
+        match state.wait_for(|state| state.is_disconnected()).await.map(|state| *state) {
+            Ok(SessionState::Disconnected(reason)) => reason,
+            Ok(_) | Err(_) => Some(EndReason::ClientInitiated),
+        }
     }
 
     /// What went wrong last; `None` once it is [dismissed](Self::dismiss_error), and from the next start on.
@@ -203,12 +246,64 @@ impl Session {
     ///
     /// [`AgentError::Failed`] if the agent is given up, [`AgentError::Ended`] if the session is not started or ends.
     pub async fn agent_ready(&self) -> Result<Arc<AgentSnapshot>, AgentError> {
-        self.agent_that(|agent| agent.state.is_connected()).await
+        self.agent_that(|agent| agent.state.is_connected().then(|| Arc::clone(agent))).await
+    }
+
+    /// Waits until what the user says reaches the agent, now or [later](AgentState::Buffering), for the agent timeout at most.
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As of [`agent_ready`](Self::agent_ready).
+    pub async fn agent_can_listen(&self) -> Result<Arc<AgentSnapshot>, AgentError> {
+        self.agent_that(|agent| agent.state.can_listen().then(|| Arc::clone(agent))).await
+    }
+
+    /// Waits until the agent is [finished](AgentState::is_finished): given up, in which case it is said why, or there is no
+    /// session any more, or there was none. One that is given up may come after all.
+    ///
+    /// It takes as long as the agent stays, and ends with the session. Dropping the future changes nothing.
+    pub async fn agent_finished(&self) -> Option<AgentFailure> {
+        let mut agent = self.agent();
+        let finished = Arc::clone(&*agent.wait_for(|agent| agent.state.is_finished()).await.ok()?);
+        if let AgentState::Failed(failure) = &finished.state { Some(*failure) } else { None }
+    }
+
+    /// Waits until the agent, or who [publishes for it](AgentSnapshot::worker), has a camera track, for the agent timeout at
+    /// most; it need not be subscribed.
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As of [`agent_ready`](Self::agent_ready), and [`AgentError::NoTrack`] if there is an agent and no such track.
+    pub async fn agent_camera(&self) -> Result<TrackRef, AgentError> {
+        self.agent_that(|agent| agent.video.clone()).await.map_err(AgentError::without_track)
+    }
+
+    /// [`agent_camera`](Self::agent_camera) for the track that the agent is heard in. To hear it in whatever room, see
+    /// [`agent_audio`](Self::agent_audio).
+    ///
+    /// # Errors
+    ///
+    /// As of [`agent_camera`](Self::agent_camera).
+    pub async fn agent_microphone(&self) -> Result<TrackRef, AgentError> {
+        self.agent_that(|agent| agent.audio.clone()).await.map_err(AgentError::without_track)
     }
 
     /// The messages in the order in which they were begun, with all that is kept of earlier rooms.
     pub fn messages(&self) -> watch::Receiver<Arc<[Arc<Message>]>> {
         self.shared.shown.messages.subscribe()
+    }
+
+    /// The transcripts that a filter lets through, now and later, in the order of [`messages`](Self::messages):
+    /// `session.transcripts(TranscriptFilter::all().participant("alice"))`.
+    pub fn transcripts(&self, filter: TranscriptFilter) -> watch::Receiver<Arc<[Arc<Message>]>> {
+        let list = watch::Sender::new(filter.list(&self.shared.shown.messages.borrow()));
+        let receiver = list.subscribe();
+        self.request(Request::Transcripts { filter, list });
+        receiver
     }
 
     /// What becomes of messages from now on.
@@ -219,6 +314,33 @@ impl Session {
     /// Writes to the agent and the room: `session.send("hi").await`. See [`SendMessage`] for what can be said beside it.
     pub fn send(&self, text: impl Into<Arc<str>>) -> SendMessage {
         SendMessage::new(self.clone(), text.into())
+    }
+
+    /// Writes a message of this client's otherwise: `session.edit(&message.id, "hi there").await`.
+    ///
+    /// One that waits to be sent is changed where it waits. One that was sent is replaced for those who got it, by a chat
+    /// stream of the same id whose header says `UPDATE` and the number of the edit, which is how LiveKit's components read an
+    /// edit (components-js, `packages/core/src/components/chat.ts`: the same id of the same sender). It goes to whom the message
+    /// went, with its attributes, unless [`to`](SendMessage::to) and [`attribute`](SendMessage::attribute) say otherwise, and in
+    /// its order among what is sent. The message changes in [`messages`](Self::messages) when the edit is sent, not before:
+    /// until then others have the old text. Files stay, unless others are attached; LiveKit's components drop those of a message
+    /// that is edited without any.
+    ///
+    /// Awaiting gives the message as it is then; dropping that future does not take the edit back.
+    ///
+    /// # Errors
+    ///
+    /// As of [`send`](Self::send), and [`SendError::NotEditable`](crate::SendError::NotEditable) if there is no such message, it is
+    /// not one that this client wrote, it was not sent, or the text is empty. An edit of a message that then fails to be sent fails with it.
+    pub fn edit(&self, id: &MessageId, text: impl Into<Arc<str>>) -> SendMessage {
+        self.send(text).edit(id)
+    }
+
+    /// The files of messages that are being sent or received, and how far they are: for a bar beside the
+    /// [attachment](crate::Attachment) of that id. A file is there from the beginning of its stream to its end; what became of it
+    /// is in its message. It is told about a hundred times of each, and a slow reader sees the last.
+    pub fn transfers(&self) -> watch::Receiver<Arc<[Transfer]>> {
+        self.shared.shown.transfers.watch()
     }
 
     /// Whether a message of this client's waits to be sent, or is on its way.
@@ -306,14 +428,14 @@ impl Session {
 
     /// The agent that can be sent data, once there is one.
     pub(crate) async fn active_agent(&self) -> Result<ParticipantIdentity, CallError> {
-        let is_active = |agent: &AgentSnapshot| {
-            agent.participant.as_ref().is_some_and(|agent| agent.state == ParticipantState::Active)
+        let active = |agent: &Arc<AgentSnapshot>| {
+            let agent = agent.participant.as_ref().filter(|agent| agent.state == ParticipantState::Active)?;
+            Some(agent.identity.clone())
         };
-        let agent = self.agent_that(is_active).await.map_err(|error| match error {
+        self.agent_that(active).await.map_err(|error| match error {
             AgentError::Failed(failure) => CallError::NoAgent(failure),
-            AgentError::Ended => CallError::NotConnected,
-        })?;
-        Ok(agent.identity().cloned().unwrap_or_default())
+            AgentError::Ended | AgentError::NoTrack => CallError::NotConnected,
+        })
     }
 
     /// Calls a method of anybody's.
@@ -364,14 +486,14 @@ impl Session {
         self.shared.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    async fn agent_that(&self, is_it: impl Fn(&AgentSnapshot) -> bool) -> Result<Arc<AgentSnapshot>, AgentError> {
+    async fn agent_that<T>(&self, find: impl Fn(&Arc<AgentSnapshot>) -> Option<T>) -> Result<T, AgentError> {
         let mut agent = self.agent();
         let mut state = self.state();
         let found = async {
             loop {
                 let snapshot = Arc::clone(&agent.borrow_and_update());
-                if is_it(&snapshot) {
-                    return Ok(snapshot);
+                if let Some(found) = find(&snapshot) {
+                    return Ok(found);
                 }
                 if let AgentState::Failed(failure) = &snapshot.state {
                     return Err(AgentError::Failed(*failure));

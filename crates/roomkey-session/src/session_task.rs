@@ -26,6 +26,11 @@ use crate::session_state::SessionState;
 use crate::start_options::StartMedia;
 use crate::text_streams::Topics;
 use crate::track_ref::{TrackFilter, TrackRef};
+use crate::transcript_filter::{self, TranscriptFilter};
+use crate::transfer::Transfers;
+
+/// Messages in their order.
+pub(crate) type MessageList = Arc<[Arc<Message>]>;
 
 /// What handles ask of the task.
 pub(crate) enum Request {
@@ -40,7 +45,7 @@ pub(crate) enum Request {
         reply: oneshot::Sender<()>,
     },
     Prepare {
-        reply: oneshot::Sender<Result<(), FetchError>>,
+        reply: oneshot::Sender<Result<Option<Credentials>, FetchError>>,
     },
     SetSource(FixedTokenSource),
     Send {
@@ -58,6 +63,10 @@ pub(crate) enum Request {
         filter: TrackFilter,
         list: watch::Sender<Arc<[TrackRef]>>,
     },
+    Transcripts {
+        filter: TranscriptFilter,
+        list: watch::Sender<MessageList>,
+    },
     Call {
         request: RpcRequest,
         reply: oneshot::Sender<Result<String, RpcError>>,
@@ -69,7 +78,7 @@ pub(crate) struct Shown {
     pub(crate) state: watch::Sender<SessionState>,
     pub(crate) error: watch::Sender<Option<Arc<SessionError>>>,
     pub(crate) agent: watch::Sender<Arc<AgentSnapshot>>,
-    pub(crate) messages: watch::Sender<Arc<[Arc<Message>]>>,
+    pub(crate) messages: watch::Sender<MessageList>,
     pub(crate) participants: watch::Sender<Arc<roomkey_room::Participants>>,
     pub(crate) metrics: watch::Sender<SessionMetrics>,
     /// Whether the user wants the microphone muted.
@@ -79,6 +88,7 @@ pub(crate) struct Shown {
     pub(crate) events: Broadcast<SessionEvent>,
     pub(crate) agent_states: Broadcast<AgentState>,
     pub(crate) topics: Arc<Topics>,
+    pub(crate) transfers: Arc<Transfers>,
 }
 
 impl Shown {
@@ -97,6 +107,7 @@ impl Shown {
             events: Broadcast::default(),
             agent_states: Broadcast::default(),
             topics: Arc::default(),
+            transfers: Arc::default(),
         }
     }
 }
@@ -120,6 +131,7 @@ pub(crate) struct SessionTask<J> {
     recording: Option<Arc<Recording>>,
     waiters: Waiters,
     tracks: Vec<(TrackFilter, watch::Sender<Arc<[TrackRef]>>)>,
+    transcripts: Vec<(TranscriptFilter, watch::Sender<MessageList>)>,
     last_id: u64,
 }
 
@@ -127,7 +139,7 @@ pub(crate) struct SessionTask<J> {
 struct Waiters {
     starts: HashMap<StartId, oneshot::Sender<Result<(), StartError>>>,
     ends: HashMap<EndId, oneshot::Sender<()>>,
-    prepares: HashMap<PrepareId, oneshot::Sender<Result<(), FetchError>>>,
+    prepares: HashMap<PrepareId, oneshot::Sender<Result<Option<Credentials>, FetchError>>>,
     sends: HashMap<SendId, oneshot::Sender<Result<(), SendError>>>,
 }
 
@@ -156,6 +168,7 @@ impl<J: JoinRoom> SessionTask<J> {
             recording: None,
             waiters: Waiters::default(),
             tracks: Vec::new(),
+            transcripts: Vec::new(),
             last_id: 0,
         }
     }
@@ -249,6 +262,12 @@ impl<J: JoinRoom> SessionTask<J> {
                 self.tracks.push((filter, list));
                 return;
             }
+            Request::Transcripts { filter, list } => {
+                list.send_replace(filter.list(&self.shown.messages.borrow()));
+                self.transcripts.retain(|(_, list)| list.receiver_count() > 0);
+                self.transcripts.push((filter, list));
+                return;
+            }
             Request::Call { request, reply } => {
                 // Who called hears of it when the reply is dropped.
                 if let Some(room) = self.core.room().and_then(|room| self.rooms.get(&room)) {
@@ -325,7 +344,18 @@ impl<J: JoinRoom> SessionTask<J> {
             }
             Output::Error(error) => drop(self.shown.error.send_replace(error)),
             Output::Agent(agent) => drop(self.shown.agent.send_replace(agent)),
-            Output::Messages(messages) => drop(self.shown.messages.send_replace(messages)),
+            Output::Messages(messages) => {
+                self.transcripts.retain(|(filter, list)| {
+                    let new = filter.list(&messages);
+                    list.send_if_modified(|old| {
+                        let is_other = !transcript_filter::is_same(old, &new);
+                        *old = new;
+                        is_other
+                    });
+                    list.receiver_count() > 0
+                });
+                self.shown.messages.send_replace(messages);
+            }
             Output::MessageEvent(event) => self.shown.message_events.tell(&event),
             Output::Participants(participants) => {
                 self.tracks.retain(|(filter, list)| {

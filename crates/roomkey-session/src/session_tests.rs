@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::IntoFuture as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use roomkey_room::{
@@ -16,16 +16,20 @@ use tokio::time::{Instant, timeout};
 
 use crate::core::{Input, RoomId, RoomInput, TRANSCRIPTION_TOPIC, TextHeader};
 use crate::options::Settings;
-use crate::room_link::{JoinRoom, ToRoom};
+use crate::room_link::{JoinRoom, ToRoom, WarmUp};
 use crate::rpc::{CallError, Methods};
 use crate::session_task::Shown;
 use crate::{
-    AgentError, AgentFailure, AgentState, EndReason, Message, Ready, SendError, Session, SessionState, StartError,
-    StartOptions, Status, TrackFilter,
+    AgentError, AgentFailure, AgentState, EndReason, Message, Ready, ReceiveError, SendError, Session, SessionError,
+    SessionEvent, SessionState, StartError, StartOptions, Status, TrackFilter, TranscriptFilter,
 };
 
 /// Hands each room that is to be joined to the test.
-struct ScriptedRooms(mpsc::UnboundedSender<ScriptedRoom>);
+struct ScriptedRooms {
+    rooms: mpsc::UnboundedSender<ScriptedRoom>,
+    /// The tokens of connections that were prepared.
+    prepared: Arc<Mutex<Vec<String>>>,
+}
 
 struct ScriptedRoom {
     id: RoomId,
@@ -42,7 +46,15 @@ impl JoinRoom for ScriptedRooms {
         commands: mpsc::UnboundedReceiver<ToRoom>,
         inputs: mpsc::Sender<Input>,
     ) {
-        self.0.send(ScriptedRoom { id, credentials, commands, inputs }).expect("the test goes on");
+        self.rooms.send(ScriptedRoom { id, credentials, commands, inputs }).expect("the test goes on");
+    }
+
+    fn warm_up(&self) -> WarmUp {
+        let prepared = Arc::clone(&self.prepared);
+        Arc::new(move |credentials| {
+            prepared.lock().unwrap().push(credentials.participant_token().to_owned());
+            Box::pin(tokio::time::sleep(Duration::from_secs(5)))
+        })
     }
 }
 
@@ -96,6 +108,7 @@ struct Stage {
     session: Session,
     rooms: mpsc::UnboundedReceiver<ScriptedRoom>,
     fetches: Arc<AtomicUsize>,
+    prepared: Arc<Mutex<Vec<String>>>,
     source: TokenSource,
 }
 
@@ -110,8 +123,8 @@ impl Stage {
         }))
         .reuse_when(|_| true)
         .build();
-        let (session, rooms) = scripted(source.bind(FetchOptions::new()));
-        Self { session, rooms, fetches, source }
+        let (session, rooms, prepared) = scripted(source.bind(FetchOptions::new()));
+        Self { session, rooms, fetches, prepared, source }
     }
 
     fn fetched(&self) -> usize {
@@ -133,10 +146,14 @@ impl Stage {
     }
 }
 
-fn scripted(source: FixedTokenSource) -> (Session, mpsc::UnboundedReceiver<ScriptedRoom>) {
+type Scripted = (Session, mpsc::UnboundedReceiver<ScriptedRoom>, Arc<Mutex<Vec<String>>>);
+
+fn scripted(source: FixedTokenSource) -> Scripted {
     let (rooms, scripts) = mpsc::unbounded_channel();
     let (shown, methods) = (Arc::new(Shown::new()), Arc::new(Methods::default()));
-    (Session::with(Settings::default(), source, ScriptedRooms(rooms), shown, methods), scripts)
+    let prepared = Arc::default();
+    let rooms = ScriptedRooms { rooms, prepared: Arc::clone(&prepared) };
+    (Session::with(Settings::default(), source, rooms, shown, methods), scripts, prepared)
 }
 
 #[tokio::test(start_paused = true)]
@@ -311,6 +328,8 @@ async fn messages_come_as_a_list_and_as_events() {
         topic: TRANSCRIPTION_TOPIC.to_owned(),
         stream_id: "stream".into(),
         attributes: BTreeMap::new(),
+        is_update: false,
+        version: 0,
         attached_stream_ids: Vec::new(),
         timestamp: None,
     };
@@ -420,7 +439,7 @@ async fn a_list_of_tracks_follows_the_room_and_is_empty_without_one() {
 async fn a_source_that_never_answers_ends_the_start_in_its_time() {
     let source =
         TokenSource::builder(roomkey_source::provider_fn(|_| std::future::pending())).load_timeout(None).build();
-    let (session, _rooms) = scripted(source.bind(FetchOptions::new()));
+    let (session, _rooms, _) = scripted(source.bind(FetchOptions::new()));
     let begun = now();
     let result = session.start(StartOptions::new().with_timeout(Duration::from_secs(7))).await;
     assert!(matches!(result, Err(StartError::Timeout)));
@@ -435,6 +454,167 @@ async fn a_start_may_take_for_ever() {
     let start = tokio::spawn(async move { session.start(options).await });
     stage.room().await.joined().await;
     start.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preparation_has_a_token_and_then_a_connection_and_can_be_dropped_for_that() {
+    let mut stage = Stage::new();
+    let begun = now();
+    stage.session.prepare().await.unwrap();
+    assert_eq!(now() - begun, Duration::from_secs(5));
+    stage.session.prepare().await.unwrap();
+    assert_eq!(*stage.prepared.lock().unwrap(), ["token 0"], "it is prepared");
+    stage.start().await;
+    stage.session.prepare().await.unwrap();
+    assert_eq!((stage.fetched(), stage.prepared.lock().unwrap().len()), (1, 1), "it is started");
+
+    let mut stage = Stage::new();
+    let session = stage.session.clone();
+    let preparing = tokio::spawn(async move { session.prepare().await });
+    while stage.prepared.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // The start does not wait for it.
+    let begun = now();
+    let room = stage.start().await;
+    assert_eq!((now() - begun, room.credentials.participant_token()), (Duration::ZERO, "token 0"));
+    preparing.abort();
+    assert!(preparing.await.unwrap_err().is_cancelled());
+    assert_eq!(stage.fetched(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_for_the_session_end_with_it() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.session.connected().await, Err(None), "it is not started");
+    assert_eq!(stage.session.disconnected().await, None);
+    let session = stage.session.clone();
+    let starting = tokio::spawn(async move { session.start(StartOptions::new()).await });
+    let room = stage.room().await;
+    let (one, other) = (stage.session.clone(), stage.session.clone());
+    let connected = tokio::spawn(async move { one.connected().await });
+    let disconnected = tokio::spawn(async move { other.disconnected().await });
+    room.joined().await;
+    starting.await.unwrap().unwrap();
+    assert_eq!(connected.await.unwrap(), Ok(()));
+    room.happen(RoomInput::State(ConnectionState::Resuming)).await;
+    stage.session.state().wait_for(|state| state.is_reconnecting()).await.unwrap();
+    let session = stage.session.clone();
+    let connected = tokio::spawn(async move { session.connected().await });
+    room.happen(RoomInput::State(ConnectionState::Disconnected(roomkey_room::DisconnectReason::RoomDeleted))).await;
+    let deleted = EndReason::Room(roomkey_room::DisconnectReason::RoomDeleted);
+    assert_eq!(connected.await.unwrap(), Err(Some(deleted)));
+    assert_eq!(disconnected.await.unwrap(), Some(deleted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_for_the_agent_end_with_what_is_waited_for_their_time_or_the_session() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.session.agent_can_listen().await.unwrap_err(), AgentError::Ended);
+    assert_eq!(stage.session.agent_camera().await.unwrap_err(), AgentError::Ended);
+    assert_eq!(stage.session.agent_finished().await, None);
+    let room = stage.start().await;
+    let late = AgentError::Failed(AgentFailure::JoinTimeout);
+    let begun = now();
+    assert_eq!(stage.session.agent_microphone().await.unwrap_err(), late);
+    assert_eq!(now() - begun, Duration::from_secs(20));
+
+    room.agent_is("listening").await;
+    let agent = stage.session.agent_can_listen().await.unwrap();
+    assert_eq!(agent.state, AgentState::Listening);
+    let begun = now();
+    assert_eq!(stage.session.agent_camera().await.unwrap_err(), AgentError::NoTrack);
+    assert_eq!(now() - begun, Duration::from_secs(20));
+
+    let session = stage.session.clone();
+    let camera = tokio::spawn(async move { session.agent_camera().await });
+    let mut agent = Participant::new("PA_helper", "helper");
+    agent.kind = ParticipantKind::Agent;
+    agent.attributes = Arc::new([("lk.agent.state".to_owned(), "listening".to_owned())].into());
+    let camera_track = TrackPublication::new("TR_camera", TrackKind::Video, TrackSource::Camera);
+    let microphone_track = TrackPublication::new("TR_mic", TrackKind::Audio, TrackSource::Microphone);
+    agent.publications = [camera_track, microphone_track].map(Arc::new).to_vec();
+    room.happen(RoomInput::ParticipantUpdated(Arc::new(agent))).await;
+    assert_eq!(camera.await.unwrap().unwrap().publication.unwrap().sid, "TR_camera");
+    assert_eq!(stage.session.agent_microphone().await.unwrap().publication.unwrap().sid, "TR_mic");
+
+    let session = stage.session.clone();
+    let finished = tokio::spawn(async move { session.agent_finished().await });
+    let left = roomkey_room::DisconnectReason::ParticipantRemoved;
+    room.happen(RoomInput::ParticipantLeft("helper".into(), left)).await;
+    stage.session.agent().wait_for(|agent| agent.participant.is_none()).await.unwrap();
+    assert!(!finished.is_finished(), "it may come again");
+    // Nothing says so but the time: its grace runs out where it is certain to come, and with the session at the latest.
+    room.happen(RoomInput::State(ConnectionState::Disconnected(left))).await;
+    let ended = finished.await.unwrap();
+    assert!(matches!(ended, None | Some(AgentFailure::Left(_))), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn transcripts_are_listed_by_who_spoke_and_change_when_those_do() {
+    let mut stage = Stage::new();
+    let mut helpers = stage.session.transcripts(TranscriptFilter::all().participant("helper"));
+    let mut nobodys = stage.session.transcripts(TranscriptFilter::all().participant("nobody"));
+    let room = stage.start().await;
+    nobodys.mark_unchanged();
+    for (key, sender) in [(1, "helper"), (2, "bob")] {
+        let header = TextHeader {
+            key,
+            sender: sender.into(),
+            topic: TRANSCRIPTION_TOPIC.to_owned(),
+            stream_id: sender.into(),
+            attributes: BTreeMap::new(),
+            is_update: false,
+            version: 0,
+            attached_stream_ids: Vec::new(),
+            timestamp: None,
+        };
+        room.happen(RoomInput::TextOpened(header)).await;
+        room.happen(RoomInput::Text(key, sender.into())).await;
+        room.happen(RoomInput::TextClosed(key, BTreeMap::new(), Ok(()))).await;
+    }
+    stage.session.messages().wait_for(|messages| messages.len() == 2).await.unwrap();
+    let said = Arc::clone(&helpers.borrow_and_update());
+    assert_eq!(said.iter().map(|message| &*message.text).collect::<Vec<_>>(), ["helper"]);
+    assert!(!nobodys.has_changed().unwrap());
+    let late = stage.session.transcripts(TranscriptFilter::all());
+    assert_eq!(late.borrow().len(), 2);
+    stage.session.clear_history();
+    helpers.wait_for(|messages| messages.is_empty()).await.unwrap();
+}
+
+/// What a room says of a stream whose compressed bytes are none.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_the_room_can_not_decompress_is_an_error_of_a_session_that_goes_on() {
+    let mut stage = Stage::new();
+    let mut events = stage.session.events();
+    let room = stage.start().await;
+    let header = |key, stream_id: &str| TextHeader {
+        key,
+        sender: "helper".into(),
+        topic: TRANSCRIPTION_TOPIC.to_owned(),
+        stream_id: stream_id.into(),
+        attributes: BTreeMap::new(),
+        is_update: false,
+        version: 0,
+        attached_stream_ids: Vec::new(),
+        timestamp: None,
+    };
+    let why: Arc<str> = roomkey_room::StreamError::InvalidDeflate.to_string().into();
+    room.happen(RoomInput::TextOpened(header(1, "bad"))).await;
+    room.happen(RoomInput::TextClosed(1, BTreeMap::new(), Err(Arc::clone(&why)))).await;
+    let failed = loop {
+        if let SessionEvent::Failed(error) = timeout(PATIENCE, events.next()).await.unwrap().unwrap() {
+            break error;
+        }
+    };
+    assert!(matches!(&*failed, SessionError::Receive(ReceiveError::Stream(reason)) if *reason == why));
+    assert!(stage.session.is_connected());
+    room.happen(RoomInput::TextOpened(header(2, "good"))).await;
+    room.happen(RoomInput::Text(2, b"Hello".to_vec())).await;
+    room.happen(RoomInput::TextClosed(2, BTreeMap::new(), Ok(()))).await;
+    let messages = stage.session.messages().wait_for(|messages| !messages.is_empty()).await.unwrap().to_vec();
+    assert_eq!(messages.iter().map(|message| &*message.text).collect::<Vec<_>>(), ["Hello"]);
 }
 
 fn now() -> Instant {

@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use roomkey_dev_server::{Config, DevServer};
 use roomkey_room::{
-    AudioFrame, AudioSource, AudioSourceOptions, AudioStreamOptions, ParticipantKind, Participants, Room, RoomEvent,
-    RpcError, RpcRequest, TextStreamOptions, TrackKind, TrackSource,
+    AudioFrame, AudioSource, AudioSourceOptions, AudioStreamOptions, DataPacket, ParticipantKind, Participants, Room,
+    RoomEvent, RpcError, RpcRequest, TextStreamOptions, TrackKind, TrackSource,
 };
 use roomkey_session::{
-    AgentExpectation, AgentSelector, AgentState, AttachmentStatus, CallError, EndReason, Message, MessageKind,
-    Microphone, OutgoingFile, Ready, SendPolicy, Session, SessionState, StartError, StartOptions, Status, TrackFilter,
+    AgentExpectation, AgentSelector, AgentState, AttachmentStatus, CallError, EndReason, Message, MessageId,
+    MessageKind, Microphone, NotEditable, OutgoingFile, OutgoingMessage, Ready, ReceiveError, RestartPolicy, SendError,
+    SendPolicy, Session, SessionError, SessionEvent, SessionState, StartError, StartOptions, Status, TrackFilter,
     TrackRef,
 };
 use roomkey_source::{BoxError, Credentials, FetchOptions, TokenSource};
@@ -564,4 +565,255 @@ async fn a_call_of_one_who_leaves_fails_soon_and_a_large_one_goes_through() {
     };
     assert_eq!(error.code, RpcError::RECIPIENT_DISCONNECTED);
     server.shutdown().await;
+}
+
+/// Both have joined, and know of each other.
+async fn two(server: &DevServer) -> (Session, Session) {
+    let (ann, bob) = (session(server, "ann"), session(server, "bob"));
+    ann.start(StartOptions::new()).await.unwrap();
+    bob.start(StartOptions::new()).await.unwrap();
+    for (one, other) in [(&ann, "bob"), (&bob, "ann")] {
+        let is_active = |all: &Arc<Participants>| {
+            all.get(&other.into()).is_some_and(|other| other.state == roomkey_room::ParticipantState::Active)
+        };
+        until(&mut one.participants(), is_active).await;
+    }
+    (ann, bob)
+}
+
+#[tokio::test]
+async fn a_message_is_edited_for_those_who_got_it() {
+    let server = server().await;
+    let (ann, bob) = two(&server).await;
+    let carl = session(&server, "carl");
+    carl.start(StartOptions::new()).await.unwrap();
+    until(&mut ann.participants(), |all| all.remote.contains_key("carl")).await;
+    let secret = ann.send("helo bob").to("bob").await.unwrap();
+    let to_all = ann.send("helo all").await.unwrap();
+    for session in [&bob, &carl] {
+        message(session, |message| message.id == to_all.id).await;
+    }
+    let chat = |session: &Session| {
+        let messages = Arc::clone(&session.messages().borrow());
+        // The demo agent says what it hears.
+        let chat = messages.iter().filter(|message| message.kind == MessageKind::Chat);
+        chat.map(|message| message.text.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(chat(&bob).len(), 2);
+
+    let edited = ann.edit(&secret.id, "hello bob").await.unwrap();
+    assert_eq!((&*edited.text, &edited.status, &edited.id), ("hello bob", &Status::Sent, &secret.id));
+    assert!(edited.edited_at.is_some() && edited.sent_at == secret.sent_at);
+    // Longer than a packet, and not compressible for all that is known of it.
+    let long = format!("hello all {}", "x".repeat(40_000));
+    ann.send(long.as_str()).edit(&to_all.id).await.unwrap();
+    for session in [&bob, &carl] {
+        let seen = message(session, |message| message.id == to_all.id && *message.text == *long).await;
+        assert!(seen.edited_at.is_some() && seen.status == Status::Final);
+    }
+    assert_eq!(chat(&bob), ["hello bob".len(), long.len()], "each in its place");
+    assert_eq!(chat(&carl), [long.len()], "an edit is for whom the message was");
+    let refused = bob.edit(&to_all.id, "no").await.unwrap_err();
+    assert_eq!(refused, SendError::NotEditable(NotEditable::NotOwn));
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_file_is_seen_on_its_way_by_both_ends() {
+    let server = server().await;
+    let (ann, bob) = two(&server).await;
+    let mut random = fastrand::Rng::with_seed(5);
+    let bytes: Vec<u8> = (0..1_500_000).map(|_| random.u8(..)).collect();
+    let watch = |session: &Session| {
+        let mut transfers = session.transfers();
+        tokio::spawn(async move {
+            let mut seen = Vec::new();
+            while seen.is_empty() || !transfers.borrow().is_empty() {
+                transfers.changed().await.unwrap();
+                seen.extend(transfers.borrow_and_update().first().cloned());
+            }
+            seen
+        })
+    };
+    let (sending, receiving) = (watch(&ann), watch(&bob));
+    let sent = ann.send("see").attach(OutgoingFile::new("map.bin", "x/map", bytes)).await.unwrap();
+    let attachment = Arc::clone(&sent.attachments[0].id);
+    for (seen, is_outgoing) in [(sending.await.unwrap(), true), (receiving.await.unwrap(), false)] {
+        assert!(seen.is_sorted_by_key(|transfer| transfer.bytes), "{seen:?}");
+        let last = seen.last().unwrap();
+        assert_eq!((&last.attachment, last.is_outgoing, last.total), (&attachment, is_outgoing, Some(1_500_000)));
+        assert_eq!((&*last.name, &*last.mime_type, last.sender.as_str()), ("map.bin", "x/map", "ann"));
+        assert!(last.bytes <= 1_500_000);
+    }
+    let is_here = |message: &Message| {
+        matches!(message.attachments.first().map(|file| &file.status), Some(AttachmentStatus::Received(_)))
+    };
+    message(&bob, |message| message.id == sent.id && is_here(message)).await;
+    server.shutdown().await;
+}
+
+/// Messages out of packets of data of a topic: the id and the text, and whether more comes.
+#[expect(clippy::needless_pass_by_value, reason = "it is given to receivers so")]
+fn telegrams(room: Room) -> impl futures_util::Stream<Item = Message> + Send {
+    futures_util::stream::unfold(room.events(), |mut events| async {
+        loop {
+            let RoomEvent::DataReceived { payload, topic, sender, .. } = events.next().await? else { continue };
+            if topic.as_deref() != Some("telegram") {
+                continue;
+            }
+            let text = String::from_utf8_lossy(&payload).into_owned();
+            assert!(text != "panic", "a receiver may be broken");
+            let (id, text) = text.split_once(' ').unwrap_or_default();
+            let mut message = Message::new(MessageId::new(sender, id), MessageKind::Chat, text);
+            message.status = if text.ends_with("STOP") { Status::Final } else { Status::Streaming };
+            return Some((message, events));
+        }
+    })
+}
+
+#[tokio::test]
+async fn receivers_and_a_sender_of_the_applications_carry_messages() {
+    let server = server().await;
+    let bob = source(&server, "bob", "people", false).bind(FetchOptions::new());
+    let bob = Session::builder(bob)
+        .agent(AgentExpectation::None)
+        .receiver(telegrams)
+        .receiver(|_| -> futures_util::stream::Empty<Message> { panic!("this one never works") })
+        .build();
+    let ann = source(&server, "ann", "people", false).bind(FetchOptions::new());
+    let ann = Session::builder(ann).agent(AgentExpectation::None).sender(|room, message: OutgoingMessage| async move {
+        match &*message.text {
+            "panic" => panic!("a sender may be broken"),
+            "fail" => return Err("the wire is cut"),
+            _ => {}
+        }
+        let telegram = format!("{} {} STOP", message.id, message.text);
+        let me = room.local_participant();
+        me.publish_data(DataPacket::new(telegram).topic("telegram")).await.map_err(|_| "not connected")
+    });
+    let ann = ann.build();
+    let mut received = bob.events();
+    ann.start(StartOptions::new()).await.unwrap();
+    bob.start(StartOptions::new()).await.unwrap();
+    until(&mut bob.error(), |error| matches!(error.as_deref(), Some(SessionError::Receive(ReceiveError::Receiver))))
+        .await;
+    until(&mut ann.participants(), |all| all.remote.contains_key("bob")).await;
+
+    for text in ["panic", "fail"] {
+        assert!(matches!(ann.send(text).await.unwrap_err(), SendError::Sender(_)), "{text}");
+    }
+    let sent = ann.send("arrived").await.unwrap();
+    assert_eq!(sent.status, Status::Sent);
+    let seen = message(&bob, |message| message.id == sent.id).await;
+    assert_eq!((&*seen.text, &seen.status), ("arrived STOP", &Status::Final));
+    ann.edit(&sent.id, "left again").await.unwrap();
+    let seen = message(&bob, |message| &*message.text == "left again STOP").await;
+    assert!(seen.id == sent.id && seen.edited_at.is_some());
+    // A topic of its own goes there.
+    let mut streams = bob.text_streams("other");
+    ann.send("by stream").topic("other").await.unwrap();
+    let mut stream = timeout(PATIENCE, streams.next()).await.unwrap().unwrap();
+    assert_eq!(stream.read_all().await.unwrap(), "by stream");
+
+    bob.dismiss_error();
+    let me = ann.room().unwrap().local_participant();
+    me.publish_data(DataPacket::new("panic").topic("telegram")).await.unwrap();
+    until(&mut bob.error(), Option::is_some).await;
+    let bobs = bob.send("still here").await.unwrap();
+    message(&ann, |message| message.id == bobs.id).await;
+    let mut news = 0;
+    while let Ok(Some(event)) = timeout(Duration::from_millis(1), received.next()).await {
+        let is_chat = |message: &Message| message.kind == MessageKind::Chat;
+        news += usize::from(matches!(event, SessionEvent::MessageReceived(message) if is_chat(&message)));
+    }
+    assert_eq!(news, 1, "an edit is no message");
+    server.shutdown().await;
+}
+
+/// Passes on to a server what comes, and leaves out of requests that the client reads streams in the place of large packets.
+async fn outdate(server: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = client.read_u8().await else { return };
+                    head.push(byte);
+                }
+                let head = String::from_utf8_lossy(&head).replace("client_protocol=2", "client_protocol=0");
+                let mut server = TcpStream::connect(server).await.unwrap();
+                server.write_all(head.as_bytes()).await.unwrap();
+                // An end that breaks off is the other's business.
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_call_of_an_old_client_that_is_too_large_for_it_is_refused_and_one_of_a_new_client_is_not() {
+    let server = server().await;
+    let (ann, bob) = two(&server).await;
+    let url = format!("ws://{}", outdate(server.address()).await);
+    let token = sign(&AccessToken::new("old").with_video(VideoGrant::join("people")));
+    // The parameters of two connections are readable in the URL.
+    let old = Session::builder(TokenSource::literal(Credentials::new(url, token)))
+        .agent(AgentExpectation::None)
+        .room_options(Room::builder().single_peer_connection(false))
+        .build();
+    old.start(StartOptions::new()).await.unwrap();
+    let length = |text: String, _caller| async move { Ok(text.len()) };
+    let _lengths = [&bob, &old].map(|session| session.rpc().on_json("length", length));
+    let is_active = |all: &Arc<Participants>| {
+        all.get(&"old".into()).is_some_and(|old| old.state == roomkey_room::ParticipantState::Active)
+    };
+    let all = Arc::clone(&*until(&mut ann.participants(), is_active).await);
+    assert_eq!(all.remote["old"].client_protocol, 0);
+    let call = |who: &str, length: usize| ann.call(RpcRequest::new(who, "length", format!("{:?}", "x".repeat(length))));
+    let refused = call("old", 20_000).await;
+    assert!(matches!(refused, Err(CallError::Rpc(error)) if error.code == RpcError::REQUEST_PAYLOAD_TOO_LARGE));
+    assert_eq!(call("old", 10_000).await.unwrap(), "10000");
+    assert_eq!(call("bob", 20_000).await.unwrap(), "20000");
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_muted_microphone_stays_muted_in_the_room_that_follows_a_lost_one() {
+    let (lost, next) = (server().await, server().await);
+    let urls = Arc::new(Mutex::new(vec![next.url(), lost.url()]));
+    let source = TokenSource::custom(move |_| {
+        let mut urls = urls.lock().unwrap();
+        let url = if urls.len() > 1 { urls.pop().unwrap() } else { urls[0].clone() };
+        let credentials = Credentials::new(url, sign(&AccessToken::new("ann").with_video(VideoGrant::join("people"))));
+        async move { Ok::<_, BoxError>(credentials) }
+    });
+    let room_options = Room::builder().max_reconnect_attempts(1);
+    let ann = Session::builder(source.bind(FetchOptions::new()))
+        .agent(AgentExpectation::None)
+        .room_options(room_options)
+        .restart_policy(RestartPolicy::Attempts(5))
+        .build();
+    let microphone = AudioSource::new(AudioSourceOptions::new());
+    ann.start(StartOptions::new().microphone(Microphone::new(&microphone).pre_connect(false))).await.unwrap();
+    let is = |is_muted: bool| {
+        move |all: &Arc<Participants>| {
+            let publication = all.local.as_ref().and_then(|me| me.publication_of(TrackSource::Microphone));
+            publication.is_some_and(|publication| publication.is_muted == is_muted)
+        }
+    };
+    until(&mut ann.participants(), is(false)).await;
+    ann.microphone().mute();
+    until(&mut ann.participants(), is(true)).await;
+    let mut state = ann.state();
+    lost.shutdown().await;
+    until(&mut state, |state| *state == SessionState::Connecting).await;
+    until(&mut state, |state| *state == SessionState::Connected).await;
+    until(&mut ann.participants(), is(true)).await;
+    assert!(ann.microphone().is_muted());
+    ann.microphone().unmute();
+    until(&mut ann.participants(), is(false)).await;
+    next.shutdown().await;
 }

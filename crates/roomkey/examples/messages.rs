@@ -15,6 +15,7 @@ use local::Local;
 use roomkey::BoxError;
 use roomkey::session::{
     AttachmentStatus, EventStream, Message, MessageEvent, MessageKind, OutgoingFile, Ready, Session, StartOptions,
+    TranscriptFilter,
 };
 use tokio::time::timeout;
 
@@ -42,6 +43,14 @@ async fn main() -> Result<(), BoxError> {
     // With a file, for somebody alone.
     let file = OutgoingFile::new("greeting.txt", "text/plain", &b"hello from alice"[..]);
     let to_bob = bob.room().ok_or("bob is in the room")?.local_participant().identity();
+    let mut transfers = alice.transfers();
+    let progress = tokio::spawn(async move {
+        while transfers.changed().await.is_ok() {
+            for file in transfers.borrow_and_update().iter() {
+                println!("on its way       {} {:?}", file.name, file.fraction());
+            }
+        }
+    });
     alice.send("A file for you.").attach(file).attribute("mood", "helpful").to(to_bob).await?;
     let has_file = |message: &Message| {
         let is_here = |status: &AttachmentStatus| matches!(status, AttachmentStatus::Received(_));
@@ -51,6 +60,15 @@ async fn main() -> Result<(), BoxError> {
     for attachment in received.attachments.iter() {
         println!("file             {attachment:?}");
     }
+
+    // What was written can be written otherwise, for those who got it.
+    let edited = alice.edit(&sent.id, "What do you hear now?").await?;
+    println!("edited           {} at {:?}", edited.text, edited.edited_at);
+
+    // Only what was said, and only by the agent.
+    let agent = alice.agent().borrow().identity().cloned().ok_or("the agent is in the room")?;
+    let transcripts = alice.transcripts(TranscriptFilter::all().participant(agent));
+    println!("transcripts      {}", transcripts.borrow().len());
 
     // The list, in the order in which messages were begun.
     let messages = alice.messages();
@@ -68,6 +86,7 @@ async fn main() -> Result<(), BoxError> {
     let mut restored = later.messages();
     timeout(PATIENCE, restored.wait_for(|messages| messages.len() == count)).await??;
     println!("restored         {count} messages");
+    progress.abort();
     local.stop().await;
     Ok(())
 }

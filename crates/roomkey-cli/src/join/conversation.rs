@@ -21,6 +21,9 @@ pub(crate) fn lines(message: &Message, participants: &Participants, width: usize
     if let Some((note, style)) = note(&message.status) {
         head.push(Span::styled(format!("  {note}"), style));
     }
+    if message.edited_at.is_some() {
+        head.push(Span::styled("  (edited)", dim()));
+    }
     let mut lines = vec![Line::from(head)];
     let mut text = plain::text(end_of(&message.text));
     if message.status == Status::Streaming {

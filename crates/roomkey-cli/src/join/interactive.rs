@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::clock;
 use crate::join::failure::Failure;
 use crate::join::screen::{Action, Screen, Update};
+use crate::join::sound::{self, Sound};
 use crate::join::view;
 use crate::join::words;
 use crate::stop;
@@ -29,11 +30,17 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 const RESTARTS: u32 = 10;
 
 /// Joins, and shows the room until the user leaves it.
-pub(crate) async fn run(source: FixedTokenSource, timeout: Duration, is_local: bool) -> Result<(), Failure> {
+pub(crate) async fn run(
+    source: FixedTokenSource,
+    sound: &sound::DeviceArguments,
+    timeout: Duration,
+    is_local: bool,
+) -> Result<(), Failure> {
+    let sound = Sound::open(sound).await?;
     let session = Session::builder(source).restart_policy(RestartPolicy::Attempts(RESTARTS)).build();
     let outcome = {
         let mut screen = OwnScreen::take()?;
-        let shown = show(&session, timeout, is_local, &mut screen.0);
+        let shown = show(&session, &sound, timeout, is_local, &mut screen.0);
         shown.await
     };
     // The terminal is the user's again while the server is told.
@@ -43,6 +50,7 @@ pub(crate) async fn run(source: FixedTokenSource, timeout: Duration, is_local: b
 
 async fn show(
     session: &Session,
+    sound: &Sound,
     timeout: Duration,
     is_local: bool,
     terminal: &mut DefaultTerminal,
@@ -52,7 +60,14 @@ async fn show(
     let (mut state, mut agent, mut messages) = (session.state(), session.agent(), session.messages());
     let mut token = session.token();
     let (mut participants, mut errors) = (session.participants(), session.error());
-    let mut start = pin!(session.start(StartOptions::new().with_timeout(timeout)).fuse());
+    let mut options = StartOptions::new().with_timeout(timeout);
+    let microphone = session.microphone();
+    if let Some(source) = sound.microphone() {
+        options = options.microphone(source);
+        screen.update(Update::Muted(microphone.is_muted()));
+    }
+    let (mut muted, mut voice) = (microphone.muted(), session.agent_audio());
+    let mut start = pin!(session.start(options).fuse());
     let mut sends = FuturesUnordered::new();
     let mut stopped = pin!(stop::requested());
     let mut keys = keys();
@@ -68,6 +83,10 @@ async fn show(
                     Some(Action::Send(text)) => {
                         sends.push(session.send(text).into_future());
                         session.dismiss_error();
+                        None
+                    }
+                    Some(Action::ToggleMute) => {
+                        microphone.set_muted(!microphone.is_muted());
                         None
                     }
                     None => None,
@@ -86,6 +105,14 @@ async fn show(
             Ok(()) = agent.changed() => Some(Update::Agent(Arc::clone(&agent.borrow_and_update()))),
             Ok(()) = messages.changed() => Some(Update::Messages(Arc::clone(&messages.borrow_and_update()))),
             Ok(()) = participants.changed() => Some(Update::Participants(Arc::clone(&participants.borrow_and_update()))),
+            Ok(()) = muted.changed() => {
+                let muted = *muted.borrow_and_update();
+                sound.microphone().map(|_| Update::Muted(muted))
+            }
+            Some(track) = voice.next() => {
+                sound.play(&track);
+                None
+            }
             // The last one stays on the screen.
             Ok(()) = token.changed() => token.borrow_and_update().map(|token| Update::Token(Some(token))),
             Ok(()) = errors.changed() => {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use roomkey::room::{Participants, TokenTimes};
-use roomkey::session::{AgentSnapshot, AgentState, EndReason, MessageEvent, SessionMetrics, SessionState, Status};
+use roomkey::session::{
+    AgentSnapshot, AgentState, Attachment, AttachmentStatus, EndReason, MessageEvent, SessionMetrics, SessionState,
+    Status,
+};
 use roomkey::{Participant, Room, TrackPublication};
 use serde_json::{Value, json};
 
@@ -51,6 +54,8 @@ pub(crate) fn agent_state(state: &AgentState, agent: &AgentSnapshot) -> Value {
         "failure": failure,
         "identity": agent.identity().map(|identity| identity.as_str()),
         "name": agent.participant.as_ref().map(|agent| agent.name.as_str()),
+        "mood": agent.expression.as_ref().and_then(|expression| expression.mood.as_deref()),
+        "expression": agent.expression.as_ref().and_then(|expression| expression.expression.as_deref()),
     })
 }
 
@@ -77,7 +82,19 @@ pub(crate) fn message(event: &MessageEvent, participants: &Participants) -> Valu
         "status": message.status.as_str(),
         "error": why(&message.status),
         "received_at": unix_seconds(message.received_at),
+        "edited_at": message.edited_at.map(unix_seconds),
         "attachments": message.attachments.len(),
+        "files": message.attachments.iter().map(file).collect::<Vec<_>>(),
+    })
+}
+
+fn file(attachment: &Attachment) -> Value {
+    let bytes = if let AttachmentStatus::Received(bytes) = &attachment.status { Some(bytes.len()) } else { None };
+    json!({
+        "name": &*attachment.name,
+        "mime_type": &*attachment.mime_type,
+        "status": attachment.status.as_str(),
+        "bytes": bytes,
     })
 }
 
@@ -183,6 +200,24 @@ mod tests {
         let answer = Message::new(MessageId::new("agent", "2"), MessageKind::AgentTranscript, "a\u{1b}[2Jb");
         let line = message(&MessageEvent::Finalized(Arc::new(answer)), &participants);
         assert_eq!((&line["kind"], &line["speaker"]), (&json!("agent_transcript"), &json!("agent")));
+    }
+
+    #[test]
+    fn a_message_says_when_it_was_edited_and_which_files_came_with_it() {
+        let mut said = Message::new(MessageId::new("bob", "1"), MessageKind::Chat, "see this");
+        let plain = message(&MessageEvent::Changed(Arc::new(said.clone())), &Participants::default());
+        assert_eq!((&plain["edited_at"], &plain["files"]), (&Value::Null, &json!([])));
+        said.edited_at = Some(UNIX_EPOCH + Duration::from_millis(1_500));
+        let mut here = Attachment::new("1");
+        here.name = "map.png".into();
+        here.mime_type = "image/png".into();
+        here.status = AttachmentStatus::Received(Arc::new([0; 12]));
+        said.attachments = Arc::new([here, Attachment::new("2")]);
+        let line = message(&MessageEvent::Changed(Arc::new(said)), &Participants::default());
+        assert_eq!((&line["edited_at"], &line["attachments"]), (&json!(1.5), &json!(2)));
+        let file = json!({ "name": "map.png", "mime_type": "image/png", "status": "received", "bytes": 12 });
+        assert_eq!(line["files"][0], file);
+        assert_eq!((&line["files"][1]["status"], &line["files"][1]["bytes"]), (&json!("pending"), &Value::Null));
     }
 
     #[test]

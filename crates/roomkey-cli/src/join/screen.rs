@@ -23,6 +23,8 @@ pub(crate) struct Screen {
     pub(crate) messages: Arc<[Arc<Message>]>,
     pub(crate) token: Option<TokenTimes>,
     pub(crate) error: Option<String>,
+    /// Whether the microphone is muted, where there is one.
+    pub(crate) muted: Option<bool>,
     pub(crate) now: SystemTime,
     /// Columns and rows.
     pub(crate) size: (u16, u16),
@@ -42,6 +44,8 @@ pub(crate) enum Update {
     Token(Option<TokenTimes>),
     /// What went wrong last; `None` takes it off the screen.
     Error(Option<String>),
+    /// There is a microphone, and it is muted, or not.
+    Muted(bool),
     Time(SystemTime),
     /// The terminal has so many columns and rows.
     Size(u16, u16),
@@ -51,6 +55,7 @@ pub(crate) enum Update {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     Send(String),
+    ToggleMute,
     Leave,
 }
 
@@ -65,6 +70,7 @@ impl Screen {
             messages: Arc::new([]),
             token: None,
             error: None,
+            muted: None,
             now,
             size,
             input: InputLine::default(),
@@ -92,6 +98,7 @@ impl Screen {
             }
             Update::Token(token) => self.token = token,
             Update::Error(error) => self.error = error,
+            Update::Muted(muted) => self.muted = Some(muted),
             Update::Time(now) => self.now = now,
             Update::Size(columns, rows) => {
                 self.size = (columns, rows);
@@ -116,6 +123,8 @@ impl Screen {
                 self.below = 0;
                 return Some(Action::Send(text));
             }
+            // `m` is for words.
+            KeyCode::Char('t') if control => return self.muted.map(|_| Action::ToggleMute),
             KeyCode::Char('a') if control => self.input.move_to_start(),
             KeyCode::Char('e') if control => self.input.move_to_end(),
             KeyCode::Char('u') if control => self.input.delete_all_before(),
@@ -204,6 +213,15 @@ mod tests {
         assert_eq!(hold_control(&mut screen(), 'c'), Some(Action::Leave));
         assert_eq!(hold_control(&mut screen(), 'd'), Some(Action::Leave));
         assert_eq!(press(&mut screen(), KeyCode::Char('c')), None);
+    }
+
+    #[test]
+    fn control_t_mutes_where_there_is_a_microphone() {
+        let mut screen = screen();
+        assert_eq!(hold_control(&mut screen, 't'), None);
+        screen.update(Update::Muted(false));
+        assert_eq!(hold_control(&mut screen, 't'), Some(Action::ToggleMute));
+        assert_eq!(press(&mut screen, KeyCode::Char('t')), None, "without Control it is a letter");
     }
 
     #[test]

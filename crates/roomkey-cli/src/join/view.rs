@@ -40,7 +40,13 @@ pub(crate) fn draw(screen: &Screen, frame: &mut Frame<'_>) {
     if !areas.input.is_empty() {
         frame.set_cursor_position((areas.input.x + column, areas.input.y));
     }
-    frame.render_widget(Line::styled(" Enter sends · PgUp PgDn scroll · Esc leaves", dim()), areas.keys);
+    let mutes = match screen.muted {
+        None => "",
+        Some(false) => " · Ctrl-T mutes",
+        Some(true) => " · Ctrl-T unmutes",
+    };
+    let keys = format!(" Enter sends · PgUp PgDn scroll{mutes} · Esc leaves");
+    frame.render_widget(Line::styled(keys, dim()), areas.keys);
 }
 
 /// The columns and rows of conversation that a terminal of this size shows.
@@ -92,6 +98,11 @@ fn header(screen: &Screen) -> Line<'static> {
     if let Some(time) = screen.room.round_trip_time.filter(|_| screen.session.is_connected()) {
         spans.extend([dot.clone(), Span::raw(format!("rtt {} ms", time.as_millis()))]);
     }
+    match screen.muted {
+        None => {}
+        Some(false) => spans.extend([dot.clone(), Span::raw("microphone on")]),
+        Some(true) => spans.extend([dot.clone(), Span::styled("muted", Style::new().fg(Color::Yellow))]),
+    }
     if let Some(token) = screen.token {
         spans.extend([dot, Span::raw(format!("token {} old", words::of_duration(token.age(screen.now))))]);
         match token.remaining(screen.now) {
@@ -118,8 +129,12 @@ fn connection(state: SessionState) -> (String, Color) {
 fn agent(screen: &Screen) -> Vec<Line<'static>> {
     let agent = &screen.agent;
     let (state, color) = agent_state(&agent.state);
-    let mut lines =
-        vec![Line::from(vec![Span::styled("● ", Style::new().fg(color)), Span::styled(state, Style::new().fg(color))])];
+    let mut first = vec![Span::styled("● ", Style::new().fg(color)), Span::styled(state, Style::new().fg(color))];
+    let expression = agent.expression.as_ref();
+    if let Some(how) = expression.and_then(|expression| expression.mood.as_ref().or(expression.expression.as_ref())) {
+        first.push(Span::styled(format!("  {}", plain::line(how)), dim()));
+    }
+    let mut lines = vec![Line::from(first)];
     if let AgentState::Failed(failure) = &agent.state {
         lines.push(Line::raw(failure.to_string()));
     }

@@ -93,6 +93,11 @@ impl Regions {
         self.known = Some(list);
     }
 
+    /// Whether there is a list that holds.
+    pub(crate) fn is_known(&self, now: Instant) -> bool {
+        self.known.as_ref().is_some_and(|known| known.until > now)
+    }
+
     /// Where to connect to.
     pub(crate) fn current(&self) -> &ServerUrl {
         &self.current
@@ -113,7 +118,7 @@ impl Regions {
         if !self.may_have_others() {
             return Next::Nothing;
         }
-        if self.known.as_ref().is_none_or(|known| known.until <= now) {
+        if !self.is_known(now) {
             if self.fetching.is_some() {
                 return Next::Asking;
             }

@@ -54,6 +54,8 @@ pub(crate) struct WholeStream {
     head: Head,
     header: Option<DataPacket>,
     content: Vec<u8>,
+    /// How many bytes there are of it, before it was compressed and after.
+    length: (u64, u64),
     /// Text is cut between characters; bytes and compressed text anywhere.
     is_plain_text: bool,
     sent: usize,
@@ -115,6 +117,16 @@ impl WholeStream {
         self.stage == Stage::Done
     }
 
+    /// How many bytes of the content are in the packets until now; about so many, where it is compressed.
+    pub(crate) fn taken(&self) -> u64 {
+        let (plain, packed) = self.length;
+        match self.stage {
+            _ if self.header.is_some() => 0,
+            Stage::Content => plain * self.sent as u64 / packed.max(1),
+            Stage::Trailer | Stage::Done => plain,
+        }
+    }
+
     fn new(
         mut header: proto::Header,
         to: Vec<ParticipantIdentity>,
@@ -131,7 +143,9 @@ impl WholeStream {
         if compressed.is_some() {
             header.compression = proto::CompressionType::DeflateRaw.into();
         }
+        let plain_length = content.len() as u64;
         let content = compressed.unwrap_or_else(|| content.to_vec());
+        let length = (plain_length, content.len() as u64);
         let head = Head::new(&header, to);
         if may_inline && readable >= Readable::Inline && content.len() <= PACKET_BYTES {
             let inline = proto::Header { inline_content: Some(content.clone()), ..header.clone() };
@@ -140,6 +154,7 @@ impl WholeStream {
                     head,
                     header: Some(packet),
                     content: Vec::new(),
+                    length,
                     is_plain_text,
                     sent: 0,
                     next_index: 0,
@@ -148,7 +163,8 @@ impl WholeStream {
             }
         }
         let packet = packet::within_size(head.packet(header))?;
-        Ok(Self { head, header: Some(packet), content, is_plain_text, sent: 0, next_index: 0, stage: Stage::Content })
+        let header = Some(packet);
+        Ok(Self { head, header, content, length, is_plain_text, sent: 0, next_index: 0, stage: Stage::Content })
     }
 
     fn next_chunk(&mut self) -> Option<DataPacket> {

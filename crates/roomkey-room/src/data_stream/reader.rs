@@ -69,6 +69,19 @@ macro_rules! reader {
             ///
             /// Why the stream failed, or [`StreamError::TooLarge`] if it has more than the limit.
             pub async fn read_all_within(&mut self, limit: usize) -> Result<$item, StreamError> {
+                self.read_all_with_progress(limit, |_| {}).await
+            }
+
+            /// Like [`Self::read_all_within`], and says how far it is: how many bytes have been collected, after each piece.
+            ///
+            /// # Errors
+            ///
+            /// As of [`Self::read_all_within`].
+            pub async fn read_all_with_progress(
+                &mut self,
+                limit: usize,
+                mut progress: impl FnMut(usize) + Send,
+            ) -> Result<$item, StreamError> {
                 while let Some(piece) = poll_fn(|cx| self.poll_held(cx)).await {
                     let Ok((piece, mut held)) = piece else { break };
                     if self.collected.len().saturating_add(piece.len()) > limit {
@@ -78,6 +91,7 @@ macro_rules! reader {
                     }
                     self.collected.append_piece(&piece);
                     self.held.merge(held.split(piece.len()));
+                    progress(self.collected.len());
                 }
                 let collected = std::mem::take(&mut self.collected);
                 self.held.clear();

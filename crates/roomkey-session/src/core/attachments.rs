@@ -110,6 +110,15 @@ impl Attachments {
     }
 }
 
+/// Whether these are more than what is kept of a message.
+pub(crate) fn is_too_much(attachments: &[Attachment]) -> bool {
+    let is_too_large = |attachment: &Attachment| match &attachment.status {
+        AttachmentStatus::Received(bytes) => bytes.len() > MAX_FILE,
+        AttachmentStatus::Pending | AttachmentStatus::Aborted(_) => false,
+    };
+    attachments.len() > MAX_PER_MESSAGE || attachments.iter().any(is_too_large)
+}
+
 fn received(file: &IncomingFile) -> Attachment {
     let status = match &file.outcome {
         Ok(bytes) => AttachmentStatus::Received(Arc::clone(bytes)),

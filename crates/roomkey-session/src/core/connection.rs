@@ -153,7 +153,7 @@ impl Connection {
     pub(crate) fn prepare(&mut self, prepare: PrepareId, now: Now, out: &mut Outputs) {
         let is_ready = self.prepared.as_ref().is_some_and(|prepared| prepared.is_usable(now));
         if is_ready || !matches!(self.phase, Phase::Idle) {
-            out.push_back(Output::PrepareResult(prepare, Ok(())));
+            out.push_back(Output::PrepareResult(prepare, Ok(None)));
         } else if let Some(preparing) = self.preparing.as_mut().filter(|preparing| !preparing.is_stale) {
             preparing.waiters.push(prepare);
         } else {
@@ -184,8 +184,10 @@ impl Connection {
         let mut was_prepared = false;
         if let Some(preparing) = self.preparing.take_if(|preparing| preparing.fetch == fetch) {
             was_prepared = true;
+            let is_for_later = !preparing.is_stale && matches!(self.phase, Phase::Idle);
+            let prepared = |(credentials, _): &(Credentials, TokenOrigin)| is_for_later.then(|| credentials.clone());
             for waiter in preparing.waiters {
-                out.push_back(Output::PrepareResult(waiter, result.as_ref().map(|_| ()).map_err(Clone::clone)));
+                out.push_back(Output::PrepareResult(waiter, result.as_ref().map(prepared).map_err(Clone::clone)));
             }
             if let (Ok((credentials, _)), false) = (&result, preparing.is_stale) {
                 self.prepared = Some(Prepared { credentials: credentials.clone(), at: now });

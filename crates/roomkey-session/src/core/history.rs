@@ -45,6 +45,11 @@ impl History {
         self.messages.get(self.places.get(id)?)
     }
 
+    /// Messages, the newest first, back to this place.
+    pub(crate) fn since(&self, place: Place) -> impl Iterator<Item = &Arc<Message>> {
+        self.messages.range(place..).rev().map(|(_, message)| message)
+    }
+
     pub(crate) fn contains(&self, id: &MessageId) -> bool {
         self.places.contains_key(id)
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use roomkey_room::{ParticipantIdentity, ParticipantKind, Participants, TrackSid};
 
 use super::Now;
-use super::attachments::{Attachments, IncomingFile};
+use super::attachments::{self, Attachments, IncomingFile};
 use super::history::{History, Place};
 use super::legacy::{LegacyChat, LegacySegment, LegacyTranscripts};
 use super::transcript_text::TranscriptText;
@@ -26,6 +26,9 @@ pub(crate) struct TextHeader {
     pub(crate) stream_id: Arc<str>,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) attached_stream_ids: Vec<Arc<str>>,
+    /// Whether it says that it replaces a text, and which version it is; 0 where it does not say.
+    pub(crate) is_update: bool,
+    pub(crate) version: i32,
     /// By the sender's clock.
     pub(crate) timestamp: Option<SystemTime>,
 }
@@ -39,6 +42,8 @@ pub(crate) struct Messages {
     opened: u64,
     legacy: LegacyTranscripts,
     attachments: Attachments,
+    /// Where the messages of this room begin.
+    room_since: Place,
     received: Vec<Arc<Message>>,
     errors: Vec<ReceiveError>,
 }
@@ -52,14 +57,18 @@ struct OpenStream {
     text: TranscriptText,
     attributes: BTreeMap<String, String>,
     attached: Vec<Arc<str>>,
+    is_update: bool,
+    version: i32,
     received_at: SystemTime,
     sent_at: Option<SystemTime>,
 }
 
 impl Messages {
     pub(crate) fn new(limit: usize) -> Self {
+        let mut history = History::new(limit);
         Self {
-            history: History::new(limit),
+            room_since: history.reserve(),
+            history,
             streams: HashMap::new(),
             newest: HashMap::new(),
             opened: 0,
@@ -84,6 +93,9 @@ impl Messages {
             let history = &self.history;
             id = self.legacy.handle_stream(id, |id| history.get(id).is_some_and(|begun| !begun.status.is_settled()));
         }
+        if !is_transcript && self.is_no_edit(&id, header.version) {
+            return;
+        }
         let replaced = self.newest.insert(id.clone(), header.key).and_then(|key| self.streams.get(&key));
         let place = replaced.map_or_else(|| self.history.reserve(), |stream| stream.place);
         let text = if is_transcript { TranscriptText::new(MAX_TRANSCRIPT) } else { TranscriptText::plain(MAX_CHAT) };
@@ -100,10 +112,19 @@ impl Messages {
                 text,
                 attributes: header.attributes,
                 attached: header.attached_stream_ids,
+                is_update: header.is_update,
+                version: header.version,
                 received_at: now.wall,
                 sent_at: header.timestamp,
             },
         );
+    }
+
+    /// Whether a chat stream of this id is none that replaces the message which has it. Ids are of a sender's, so that nobody
+    /// replaces what somebody else wrote. What this client wrote changes by its own doing alone: an agent may send in its
+    /// user's name.
+    fn is_no_edit(&self, id: &MessageId, version: i32) -> bool {
+        self.history.get(id).is_some_and(|message| message.is_own() || version != 0 && version < message.version)
     }
 
     /// A chunk of a stream has come.
@@ -217,7 +238,14 @@ impl Messages {
         let place = self.history.reserve();
         let unnamed = || format!("legacy-{place:?}");
         let id = MessageId::new(sender.clone(), if chat.id.is_empty() { unnamed() } else { chat.id });
-        if self.history.contains(&id) || self.newest.contains_key(&id) {
+        if self.newest.contains_key(&id) {
+            return;
+        }
+        if self.history.contains(&id) {
+            // The same text has come as a stream; another one is an edit.
+            if !self.is_no_edit(&id, 0) {
+                self.history.change(&id, |message| edit(message, chat.message.into(), now.wall));
+            }
             return;
         }
         let mut message = Message::new(id, MessageKind::Chat, chat.message);
@@ -238,6 +266,30 @@ impl Messages {
         }
     }
 
+    /// A receiver of the application's has made a message, or another moment of it. What this client writes, and what comes in
+    /// the streams of the room, is not its.
+    pub(crate) fn handle_received(&mut self, mut message: Message, now: Now) {
+        let former = self.history.get(&message.id);
+        if former.is_some_and(|former| former.is_own()) || message.is_own() || self.newest.contains_key(&message.id) {
+            return;
+        }
+        message.received_at = former.map_or(now.wall, |former| former.received_at);
+        if let Some(former) = former.filter(|former| former.status.is_settled() && message.edited_at.is_none()) {
+            message.edited_at = if former.text == message.text { former.edited_at } else { Some(now.wall) };
+        }
+        let attributes = message.attributes.iter().map(|(key, value)| key.len() + value.len());
+        let is_too_long = message.text.len() + attributes.sum::<usize>() > MAX_CHAT;
+        if is_too_long || attachments::is_too_much(&message.attachments) {
+            self.errors.push(ReceiveError::TooLong);
+        } else {
+            self.put(message);
+        }
+    }
+
+    pub(crate) fn handle_not_received(&mut self, error: ReceiveError) {
+        self.errors.push(error);
+    }
+
     /// A message of this client's own, before it is sent.
     pub(crate) fn add_own(&mut self, message: Message) {
         let place = self.history.reserve();
@@ -247,6 +299,15 @@ impl Messages {
     /// A message of this client's own has been sent, or not.
     pub(crate) fn settle_own(&mut self, id: &MessageId, status: Status) {
         self.history.change(id, |message| message.status = status);
+    }
+
+    /// What this client has written is written otherwise: what waits to be sent, or what others have, now that they have it so.
+    pub(crate) fn edit_own(&mut self, id: &MessageId, edit: impl FnOnce(&mut Message)) {
+        self.history.change(id, edit);
+    }
+
+    pub(crate) fn get(&self, id: &MessageId) -> Option<&Arc<Message>> {
+        self.history.get(id)
     }
 
     pub(crate) fn contains(&self, id: &MessageId) -> bool {
@@ -266,6 +327,31 @@ impl Messages {
 
     pub(crate) fn clear(&mut self) {
         self.history.clear();
+    }
+
+    /// Another room begins.
+    pub(crate) fn handle_room(&mut self) {
+        self.room_since = self.history.reserve();
+    }
+
+    /// How these speakers said what they said last in this room: the newest of their transcripts that tells, unless its speaker
+    /// has begun so many after it.
+    pub(crate) fn expression(&self, speakers: &[&ParticipantIdentity], turns: usize) -> Option<Expression> {
+        let mut later = vec![0; speakers.len()];
+        for message in
+            self.history.since(self.room_since).filter(|message| message.kind == MessageKind::AgentTranscript)
+        {
+            let Some(speaker) = speakers.iter().position(|speaker| **speaker == message.from) else { continue };
+            let is_over = turns > 0 && later[speaker] >= turns;
+            if let Some(expression) = &message.expression {
+                return Some(expression.clone()).filter(|_| !is_over);
+            }
+            later[speaker] += 1;
+            if turns > 0 && later.iter().all(|later| *later >= turns) {
+                break;
+            }
+        }
+        None
     }
 
     /// The room is over, or joined anew: nothing more comes of what is under way.
@@ -332,11 +418,13 @@ impl Messages {
             let id = stream.id.clone();
             let update = stream.to_message(text);
             self.history.change(&id, |message| {
-                if message.status.is_settled() && message.text != update.text {
-                    message.edited_at = Some(now.wall);
+                if message.status.is_settled() {
+                    edit(message, update.text, now.wall);
+                } else {
+                    message.text = update.text;
                 }
                 message.status = status;
-                message.text = update.text;
+                message.version = update.version;
                 message.attributes = update.attributes;
                 message.timing = update.timing;
                 message.expression = update.expression;
@@ -354,6 +442,8 @@ impl Messages {
     fn create(&mut self, stream: &OpenStream, text: Arc<str>, status: Status) {
         let mut message = stream.to_message(text);
         message.status = status;
+        // What it replaces has not come, or is not kept any more.
+        message.edited_at = stream.is_update.then_some(stream.received_at);
         self.add_received(stream.place, message);
     }
 
@@ -367,7 +457,14 @@ impl Messages {
 
     /// A stream broke off. What came of it stays, but only the newest of a message decides about it.
     fn fail(&mut self, key: StreamKey, error: ReceiveError, now: Now) {
-        self.show(key, Status::Streaming, now);
+        let is_edit = self.streams.get(&key).is_some_and(|stream| {
+            let replaced = self.history.get(&stream.id);
+            stream.kind == MessageKind::Chat && replaced.is_some_and(|message| message.status.is_settled())
+        });
+        // Half of an edit does not stand in for a whole message.
+        if !is_edit {
+            self.show(key, Status::Streaming, now);
+        }
         let Some(stream) = self.close(key) else { return };
         if stream.is_newest {
             self.history.change(&stream.id, |message| message.status = Status::Aborted(error.to_string().into()));
@@ -406,7 +503,16 @@ impl OpenStream {
         message.expression = self.attributes.get(EXPRESSION).and_then(|json| Expression::read(json));
         message.attributes = Arc::new(self.attributes.clone());
         message.timing = self.text.spans().into();
+        message.version = self.version;
         message.with_local(self.is_local)
+    }
+}
+
+/// Gives a message another text than the one that was its last.
+pub(super) fn edit(message: &mut Message, text: Arc<str>, wall: SystemTime) {
+    if message.text != text {
+        message.text = text;
+        message.edited_at = Some(wall);
     }
 }
 

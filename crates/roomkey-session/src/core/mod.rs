@@ -13,6 +13,7 @@ mod messages;
 mod metrics;
 mod outbox;
 mod preconnect;
+mod sending;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tracks;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use roomkey_room::{
     ConnectError, ConnectionState, DisconnectReason, Participant, ParticipantIdentity, ParticipantState, Participants,
-    PublishError, SendStreamError, TrackSid,
+    PublishError, TrackSid,
 };
 use roomkey_source::{Credentials, FetchError};
 
@@ -39,12 +40,12 @@ use self::agent::{Agent, Surroundings};
 use self::connection::Connection;
 use self::messages::Messages;
 use self::metrics::Metrics;
-use self::outbox::{Outbox, Recipients, Sent};
+use self::outbox::Outbox;
 use self::preconnect::Preconnect;
 use crate::agent_state::{AgentFailure, AgentSnapshot, AgentState};
 use crate::clock::later;
-use crate::error::{SendError, SessionError, StartError};
-use crate::message::{Message, MessageEvent, MessageId, MessageKind, Status};
+use crate::error::{ReceiveError, SendError, SessionError, StartError};
+use crate::message::{Message, MessageEvent};
 use crate::options::{Ready, Settings};
 use crate::session_event::SessionEvent;
 use crate::session_metrics::SessionMetrics;
@@ -122,7 +123,10 @@ pub(crate) enum RoomInput {
     File(IncomingFile),
     LegacySegment(LegacySegment),
     LegacyChat(ParticipantIdentity, Vec<u8>),
-    Sent(SendId, Result<(), SendStreamError>),
+    /// A receiver of the application's has made this.
+    Received(Box<Message>),
+    NotReceived(ReceiveError),
+    Sent(SendId, Result<(), SendError>),
     MicrophonePublished(TrackSid),
     /// Somebody receives it.
     MicrophoneReceived(TrackSid),
@@ -159,7 +163,8 @@ pub(crate) enum Output {
     SendText(OutgoingText),
     StartResult(StartId, Result<(), StartError>),
     EndResult(EndId),
-    PrepareResult(PrepareId, Result<(), FetchError>),
+    /// There is a token; with it, where it is new and for a start that has not begun.
+    PrepareResult(PrepareId, Result<Option<Credentials>, FetchError>),
     SendResult(SendId, Result<(), SendError>),
     /// Something went wrong, to be told as [`Error`](Self::Error) and as an event.
     Failed(SessionError),
@@ -302,50 +307,6 @@ impl Core {
         }
     }
 
-    fn send(&mut self, text: OutgoingText, now: Now) {
-        let send = text.send;
-        let taken = if self.connection.state().is_disconnected() {
-            Err(SendError::NotStarted)
-        } else {
-            self.outbox.check(&text)
-        };
-        if let Err(error) = taken {
-            self.outputs.push_back(Output::SendResult(send, Err(error)));
-            return;
-        }
-        let id = self.own_message(&text, now);
-        self.outbox.push(text, id, now.at);
-    }
-
-    /// Shows a message before it is sent.
-    fn own_message(&mut self, text: &OutgoingText, now: Now) -> Option<MessageId> {
-        if text.topic() != CHAT_TOPIC {
-            return None;
-        }
-        let sender = self.participants.local.as_ref().map(|local| local.identity.clone()).unwrap_or_default();
-        let id = MessageId::new(sender, Arc::clone(&text.stream_id));
-        if self.messages.contains(&id) {
-            return None;
-        }
-        let mut message = Message::new(id.clone(), MessageKind::Chat, Arc::clone(&text.text));
-        message.status = Status::Pending;
-        message.received_at = now.wall;
-        message.sent_at = Some(now.wall);
-        message.attributes = Arc::new(text.options.attributes.clone());
-        let files = text.attached_stream_ids().into_iter().zip(&text.options.attachments);
-        message.attachments = files
-            .map(|(stream_id, file)| {
-                let mut attachment = crate::message::Attachment::new(stream_id);
-                attachment.name = Arc::clone(&file.name);
-                attachment.mime_type = Arc::clone(&file.mime_type);
-                attachment.status = crate::message::AttachmentStatus::Received(Arc::clone(&file.bytes));
-                attachment
-            })
-            .collect();
-        self.messages.add_own(message);
-        Some(id)
-    }
-
     fn handle_joined(&mut self, room: RoomId, participants: Arc<Participants>, now: Now) {
         if self.connection.room() == Some(room) {
             self.set_participants(participants);
@@ -354,6 +315,7 @@ impl Core {
             return;
         }
         self.metrics.room(now.at);
+        self.messages.handle_room();
         self.preconnect.handle_room(now.at, self.settings.agent_timeout);
         if self.connection.awaits_agent() {
             self.ready_until = Some(later(now.at, self.settings.agent_timeout));
@@ -389,9 +351,11 @@ impl Core {
                 self.messages.handle_legacy_segment(segment, &self.participants, now);
             }
             RoomInput::LegacyChat(sender, payload) => self.messages.handle_legacy_chat(&sender, &payload, now),
+            RoomInput::Received(message) => self.messages.handle_received(*message, now),
+            RoomInput::NotReceived(error) => self.messages.handle_not_received(error),
             RoomInput::Sent(send, result) => {
-                let sent = self.outbox.handle_sent(send, result);
-                self.settle_sends(sent);
+                let sent = self.outbox.handle_sent(send, &result);
+                self.settle_sends(sent, now);
             }
             RoomInput::MicrophonePublished(sid) => self.preconnect.handle_published(&sid),
             RoomInput::MicrophoneReceived(sid) => {
@@ -428,7 +392,7 @@ impl Core {
         self.connection.advance(now, &mut self.metrics, &mut self.outputs);
         let state = self.connection.state();
         if !state.is_connected() {
-            self.clear_room(state);
+            self.clear_room(state, now);
         }
 
         let agent = self.update_agent(now);
@@ -436,7 +400,7 @@ impl Core {
             self.outputs.push_back(Output::Preconnect(output));
         }
         self.settle_start(&agent, now.at);
-        self.flush_outbox(state, &agent, now.at);
+        self.flush_outbox(state, &agent, now);
 
         self.metrics.agent(&agent, now.at);
         let is_heard = |track: &crate::track_ref::TrackRef| {
@@ -450,7 +414,7 @@ impl Core {
     }
 
     /// Ends what belongs to a room.
-    fn clear_room(&mut self, state: SessionState) {
+    fn clear_room(&mut self, state: SessionState, now: Now) {
         self.ready_until = None;
         if *self.participants != Participants::default() {
             self.set_participants(Arc::default());
@@ -462,7 +426,7 @@ impl Core {
             let output = self.preconnect.abandon();
             self.outputs.extend(output.map(Output::Preconnect));
             let cancelled = self.outbox.cancel();
-            self.settle_sends(cancelled);
+            self.settle_sends(cancelled, now);
         }
     }
 
@@ -474,7 +438,11 @@ impl Core {
             is_buffering: self.preconnect.is_recording(),
             now: now.at,
         };
-        self.agent.update(&surroundings)
+        let mut agent = self.agent.update(&surroundings);
+        let speakers = [&agent.participant, &agent.worker].map(Option::as_ref).into_iter().flatten();
+        let speakers: Vec<_> = speakers.map(|speaker| &speaker.identity).collect();
+        agent.expression = self.messages.expression(&speakers, self.settings.expression_turns);
+        agent
     }
 
     fn settle_start(&mut self, agent: &AgentSnapshot, now: Instant) {
@@ -505,35 +473,6 @@ impl Core {
         };
         self.ready_until = None;
         self.connection.settle_start(result, &mut self.outputs);
-    }
-
-    fn flush_outbox(&mut self, state: SessionState, agent: &AgentSnapshot, now: Instant) {
-        let recipients = Recipients {
-            room: self.connection.room(),
-            is_connected: state == SessionState::Connected,
-            agent: agent.participant.as_deref(),
-            is_agent_expected: self.agent.is_expected(),
-            is_agent_certain: self.agent.is_certain(self.connection.dispatches()),
-            now,
-        };
-        let (text, given_up) = self.outbox.poll(&recipients);
-        self.settle_sends(given_up);
-        self.outputs.extend(text.map(Output::SendText));
-    }
-
-    fn settle_sends(&mut self, sends: impl IntoIterator<Item = Sent>) {
-        for Sent { send, message, result } in sends {
-            if let Some(id) = message {
-                let failed = |error: &SendError| Status::Failed(Arc::new(error.clone()));
-                self.messages.settle_own(&id, result.as_ref().err().map_or(Status::Sent, failed));
-            }
-            if let Err(error) = &result
-                && *error != SendError::Cancelled
-            {
-                self.outputs.push_back(Output::Failed(SessionError::Send(Arc::new(error.clone()))));
-            }
-            self.outputs.push_back(Output::SendResult(send, result));
-        }
     }
 
     fn tell(&mut self, state: SessionState, agent: AgentSnapshot) {

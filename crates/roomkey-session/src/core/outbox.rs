@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomkey_room::{Participant, ParticipantIdentity, ParticipantState, RoomError, SendStreamError};
+use roomkey_room::{Participant, ParticipantIdentity, ParticipantState, RoomError};
 
 use super::attachments::MAX_FILE;
 use super::connection::RoomId;
@@ -24,6 +24,8 @@ pub(crate) struct OutgoingText {
     pub(crate) stream_id: Arc<str>,
     pub(crate) text: Arc<str>,
     pub(crate) options: SendOptions,
+    /// The message that it replaces, and which version of that it is.
+    pub(crate) edits: Option<(MessageId, i32)>,
 }
 
 impl OutgoingText {
@@ -31,9 +33,15 @@ impl OutgoingText {
         self.options.topic.as_deref().unwrap_or(CHAT_TOPIC)
     }
 
+    fn is_edit_of(&self, message: &MessageId) -> bool {
+        self.edits.as_ref().is_some_and(|(edited, _)| edited == message)
+    }
+
     /// The ids of the streams that the files go in.
     pub(crate) fn attached_stream_ids(&self) -> Vec<Arc<str>> {
-        (0..self.options.attachments.len()).map(|index| format!("{}-{index}", self.stream_id).into()).collect()
+        // No stream of an edit's has the id of one that was.
+        let of = self.edits.as_ref().map(|(_, version)| format!("-v{version}")).unwrap_or_default();
+        (0..self.options.attachments.len()).map(|index| format!("{}{of}-{index}", self.stream_id).into()).collect()
     }
 }
 
@@ -50,14 +58,18 @@ struct Waiting {
     text: OutgoingText,
     message: Option<MessageId>,
     since: Instant,
+    /// The edits that went into it before it was sent.
+    edited_by: Vec<SendId>,
 }
 
 /// What became of a send.
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub(crate) send: SendId,
-    /// The message that it is, where it is one.
+    /// The message that it is, or replaces, where it is one.
     pub(crate) message: Option<MessageId>,
+    /// What has replaced the message, where it does that.
+    pub(crate) edit: Option<OutgoingText>,
     pub(crate) result: Result<(), SendError>,
 }
 
@@ -79,7 +91,8 @@ impl Outbox {
 
     /// Whether something can be taken.
     pub(crate) fn check(&self, text: &OutgoingText) -> Result<(), SendError> {
-        if self.waiting.len() >= MAX_WAITING {
+        let edits: usize = self.waiting.iter().map(|waiting| waiting.edited_by.len()).sum();
+        if self.waiting.len() + edits >= MAX_WAITING {
             return Err(SendError::QueueFull);
         }
         if text.text.len() > MAX_CHAT {
@@ -92,13 +105,28 @@ impl Outbox {
     }
 
     pub(crate) fn push(&mut self, text: OutgoingText, message: Option<MessageId>, now: Instant) {
-        self.waiting.push_back(Waiting { text, message, since: now });
+        self.waiting.push_back(Waiting { text, message, since: now, edited_by: Vec::new() });
+    }
+
+    /// What waits to be sent as this message, for being written otherwise; the edit then ends with it. `None` where the message
+    /// does not wait.
+    pub(crate) fn rewrite(&mut self, id: &MessageId, edit: SendId) -> Option<&mut OutgoingText> {
+        let is_it = |waiting: &&mut Waiting| waiting.message.as_ref() == Some(id) && waiting.text.edits.is_none();
+        let waiting = self.waiting.iter_mut().find(is_it)?;
+        waiting.edited_by.push(edit);
+        Some(&mut waiting.text)
+    }
+
+    /// How many edits of this message wait or are under way.
+    pub(crate) fn edits_of(&self, id: &MessageId) -> usize {
+        let under_way = self.under_way.iter().map(|(_, waiting)| waiting);
+        under_way.chain(&self.waiting).filter(|waiting| waiting.text.is_edit_of(id)).count()
     }
 
     /// The room has sent the text under way, or has not.
-    pub(crate) fn handle_sent(&mut self, send: SendId, result: Result<(), SendStreamError>) -> Option<Sent> {
-        let (_, sent) = self.under_way.take_if(|(_, waiting)| waiting.text.send == send)?;
-        Some(Sent { send, message: sent.message, result: result.map_err(SendError::Room) })
+    pub(crate) fn handle_sent(&mut self, send: SendId, result: &Result<(), SendError>) -> Vec<Sent> {
+        let sent = self.under_way.take_if(|(_, waiting)| waiting.text.send == send);
+        sent.map(|(_, sent)| self.end(sent, result)).unwrap_or_default()
     }
 
     /// What is to be sent next, if it can be, and what is given up.
@@ -106,8 +134,8 @@ impl Outbox {
         // A room that is gone says nothing any more. How much of the text has arrived there is not known, and who is in the
         // next room is somebody else: it is not sent again.
         let lost = self.under_way.take_if(|(room, _)| recipients.room != Some(*room));
-        let mut given_up: Vec<_> =
-            lost.into_iter().map(|(_, lost)| lost.fail(SendError::Room(RoomError::Disconnected.into()))).collect();
+        let lost = lost.map(|(_, lost)| self.end(lost, &Err(SendError::Room(RoomError::Disconnected.into()))));
+        let mut given_up = lost.unwrap_or_default();
         let Some(room) = recipients.room.filter(|_| recipients.is_connected) else {
             self.room_since = None;
             return (None, given_up);
@@ -125,7 +153,8 @@ impl Outbox {
             if !is_late {
                 break;
             }
-            given_up.extend(self.waiting.pop_front().map(|waiting| waiting.fail(SendError::NoAgent)));
+            let late = self.waiting.pop_front().map(|waiting| self.end(waiting, &Err(SendError::NoAgent)));
+            given_up.extend(late.into_iter().flatten());
         }
         (None, given_up)
     }
@@ -145,7 +174,20 @@ impl Outbox {
         self.room_since = None;
         let under_way = self.under_way.take().map(|(_, waiting)| waiting);
         let all = under_way.into_iter().chain(self.waiting.drain(..));
-        all.map(|waiting| waiting.fail(SendError::Cancelled)).collect()
+        all.flat_map(|waiting| waiting.end(&Err(SendError::Cancelled))).collect()
+    }
+
+    /// Nobody has a message that was not sent, so that its edits are not sent either.
+    fn end(&mut self, waiting: Waiting, result: &Result<(), SendError>) -> Vec<Sent> {
+        let original = waiting.message.clone().filter(|_| result.is_err() && waiting.text.edits.is_none());
+        let mut ended = waiting.end(result);
+        if let Some(original) = original {
+            let (edits, others): (VecDeque<_>, _) =
+                self.waiting.drain(..).partition(|waiting| waiting.text.is_edit_of(&original));
+            self.waiting = others;
+            ended.extend(edits.into_iter().flat_map(|edit| edit.end(result)));
+        }
+        ended
     }
 
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
@@ -156,8 +198,18 @@ impl Outbox {
 }
 
 impl Waiting {
-    fn fail(self, error: SendError) -> Sent {
-        Sent { send: self.text.send, message: self.message, result: Err(error) }
+    fn end(self, result: &Result<(), SendError>) -> Vec<Sent> {
+        let Self { text, message, edited_by, .. } = self;
+        let send = text.send;
+        let edit = text.edits.is_some().then_some(text);
+        let mut ended = vec![Sent { send, message, edit, result: result.clone() }];
+        ended.extend(edited_by.into_iter().map(|send| Sent {
+            send,
+            message: None,
+            edit: None,
+            result: result.clone(),
+        }));
+        ended
     }
 }
 

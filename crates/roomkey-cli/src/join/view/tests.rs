@@ -8,7 +8,10 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use roomkey::room::{Participants, RoomInfo, TokenTimes};
-use roomkey::session::{AgentFailure, AgentSnapshot, Message, MessageId, MessageKind, SendError, Status, TrackRef};
+use roomkey::session::{
+    AgentFailure, AgentSnapshot, Attachment, AttachmentStatus, Expression, Message, MessageId, MessageKind, SendError,
+    Status, TrackRef,
+};
 use roomkey::{DisconnectReason, TrackKind};
 
 use super::*;
@@ -195,6 +198,42 @@ fn what_was_not_sent_and_what_failed_is_said() {
     ] {
         assert!(text.contains(expected), "{expected:?} in\n{text}");
     }
+}
+
+#[test]
+fn it_shows_the_mood_what_was_edited_which_files_came_and_whether_the_user_is_heard() {
+    let mut screen = at_work(100, 14);
+    assert!(!text(&screen).contains("microphone on") && !text(&screen).contains("Ctrl-T"));
+    let mut agent = AgentSnapshot::clone(&screen.agent);
+    let mut expression = Expression::default();
+    expression.expression = Some("with a\u{1b} smile".to_owned());
+    agent.expression = Some(expression.clone());
+    screen.update(Update::Agent(Arc::new(agent.clone())));
+    assert!(text(&screen).contains("● speaking  with a\u{fffd} smile"), "{}", text(&screen));
+    expression.mood = Some("happy".to_owned());
+    agent.expression = Some(expression);
+    screen.update(Update::Agent(Arc::new(agent)));
+    screen.update(Update::Muted(false));
+    let mut edited = Message::clone(&message("bob", MessageKind::Chat, "see this", Status::Final));
+    edited.edited_at = Some(UNIX_EPOCH);
+    let mut file = Attachment::new("1");
+    file.name = "map\r.png".into();
+    file.status = AttachmentStatus::Received(Arc::new([0; 1_234]));
+    edited.attachments = Arc::new([file]);
+    screen.update(Update::Messages(Arc::from([Arc::new(edited)])));
+    let shown = text(&screen);
+    for expected in [
+        "● speaking  happy",
+        "connected · rtt 12 ms · microphone on · token",
+        "PgDn scroll · Ctrl-T mutes · Esc",
+        "Bob  (edited)",
+        "[map\u{fffd}.png, 1234 bytes]",
+    ] {
+        assert!(shown.contains(expected), "{expected:?} in\n{shown}");
+    }
+    screen.update(Update::Muted(true));
+    let shown = text(&screen);
+    assert!(shown.contains(" · muted · token") && shown.contains("Ctrl-T unmutes"), "{shown}");
 }
 
 #[test]

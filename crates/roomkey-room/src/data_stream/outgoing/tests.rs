@@ -61,6 +61,26 @@ fn bytes_of_every_size_come_back_as_they_were() {
 }
 
 #[test]
+fn what_is_taken_grows_from_nothing_to_all_whatever_is_sent() {
+    let seeded: Vec<u8> = (0..100_000).map(|_| rng().u8(..)).collect();
+    for (bytes, readable) in [
+        (&seeded[..], Readable::Chunked),
+        (&[7; 100_000], Readable::Compressed),
+        (&[7; 10], Readable::Inline),
+        (&[], Readable::Chunked),
+    ] {
+        let options = ByteStreamOptions::new("files");
+        let mut stream = WholeStream::bytes(bytes, &options, readable, at(), &mut rng()).unwrap();
+        let mut taken = vec![stream.taken()];
+        while stream.next().is_some() {
+            taken.push(stream.taken());
+        }
+        assert_eq!((taken[0], *taken.last().unwrap()), (0, bytes.len() as u64));
+        assert!(taken.is_sorted(), "{taken:?}");
+    }
+}
+
+#[test]
 fn a_packet_carries_what_all_can_read() {
     let small = "small ".repeat(20);
     let counts = |text: &str, options: &TextStreamOptions| {

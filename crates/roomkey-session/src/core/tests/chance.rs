@@ -86,7 +86,7 @@ fn step(stage: &mut Stage, chance: &mut fastrand::Rng) {
     let segment = format!("SG_{}", chance.u8(0..30));
     let has_fetch = stage.fetches() > 0;
     let room = stage.connecting().map(|(room, _)| room);
-    match chance.u8(0..26) {
+    match chance.u8(0..28) {
         0 => drop(stage.start_with(if chance.bool() { Ready::Room } else { Ready::Agent }, MicrophonePlan::PreConnect)),
         1 if chance.u8(0..6) == 0 => drop(stage.end()),
         2 => drop(stage.prepare()),
@@ -148,7 +148,7 @@ fn step(stage: &mut Stage, chance: &mut fastrand::Rng) {
             if let Some(send) = stage.given() {
                 stage.room(RoomInput::Sent(
                     send,
-                    if chance.bool() { Ok(()) } else { Err(RoomError::Disconnected.into()) },
+                    if chance.bool() { Ok(()) } else { Err(SendError::Room(RoomError::Disconnected.into())) },
                 ));
             }
         }
@@ -159,6 +159,10 @@ fn step(stage: &mut Stage, chance: &mut fastrand::Rng) {
         24 => {
             let kept = Message::new(MessageId::new(who, segment), MessageKind::Chat, "kept");
             stage.handle(Input::RestoreHistory(vec![kept]));
+        }
+        25 | 26 => {
+            let id = MessageId::new("me", format!("own-{}", stage.last_id.saturating_sub(chance.u64(0..9))));
+            stage.edit(&id, "hello again");
         }
         _ => stage.pass(Duration::from_millis(chance.u64(0..4_000))),
     }

@@ -81,6 +81,8 @@ fn messages_stand_in_the_order_in_which_their_streams_were_opened() {
             topic: TRANSCRIPTION_TOPIC.to_owned(),
             stream_id: format!("s{key}").into(),
             attributes: BTreeMap::new(),
+            is_update: false,
+            version: 0,
             attached_stream_ids: Vec::new(),
             timestamp: Some(stage.now.wall - seconds(3_600 * hours)),
         };
@@ -278,6 +280,8 @@ fn chat_with_files(stage: &mut Stage, files: &[&str]) {
         topic: CHAT_TOPIC.to_owned(),
         stream_id: "chat".into(),
         attributes: BTreeMap::new(),
+        is_update: false,
+        version: 0,
         attached_stream_ids: files.iter().map(|id| Arc::from(*id)).collect(),
         timestamp: None,
     };
@@ -341,6 +345,8 @@ fn chat_of_the_same_id_is_an_edit() {
             topic: CHAT_TOPIC.to_owned(),
             stream_id: "same".into(),
             attributes: BTreeMap::new(),
+            is_update: false,
+            version: 0,
             attached_stream_ids: Vec::new(),
             timestamp: None,
         };
@@ -465,6 +471,8 @@ fn large_files_push_out_old_messages_and_never_the_newest() {
             topic: CHAT_TOPIC.to_owned(),
             stream_id: format!("chat {index}").into(),
             attributes: BTreeMap::new(),
+            is_update: false,
+            version: 0,
             attached_stream_ids: vec![format!("file {index}").into()],
             timestamp: None,
         };
@@ -476,4 +484,54 @@ fn large_files_push_out_old_messages_and_never_the_newest() {
     let kept: usize = stage.list().iter().map(|message| message.attachments.len()).sum();
     assert_eq!(kept, 7);
     assert_eq!(stage.list().last().unwrap().id.segment(), "chat 11");
+}
+
+#[test]
+fn what_a_receiver_of_the_applications_gives_stands_in_its_order_and_within_bounds() {
+    let mut stage = talking();
+    let telegram = |id: &str, text: &str, status: Status| {
+        let mut message = Message::new(MessageId::new("helper", id), MessageKind::Chat, text);
+        message.status = status;
+        RoomInput::Received(Box::new(message))
+    };
+    stage.room(telegram("one", "he", Status::Streaming));
+    stage.transcript(1, "helper", "SG_1", "said", true);
+    stage.pass(seconds(1));
+    stage.room(telegram("one", "hello", Status::Final));
+    assert_eq!(stage.texts(), ["hello", "said"]);
+    let first = Arc::clone(&stage.list()[0]);
+    assert_eq!((&first.status, first.received_at), (&Status::Final, stage.now.wall - seconds(1)));
+    assert_eq!((first.edited_at, stage.received()), (None, 2));
+    stage.room(telegram("one", "hello!", Status::Final));
+    assert_eq!(stage.list()[0].edited_at, Some(stage.now.wall));
+
+    // What is under way in the room's streams, and what this client writes, is not a receiver's.
+    stage.open(2, "helper", TRANSCRIPTION_TOPIC, &[(SEGMENT, "SG_2")]);
+    stage.chunk(2, "under way");
+    stage.room(telegram("SG_2", "no", Status::Final));
+    stage.send("mine", crate::SendOptions::default());
+    let mine = stage.list()[3].id.clone();
+    let forged = Message::new(mine, MessageKind::Chat, "no");
+    stage.room(RoomInput::Received(Box::new(forged)));
+    let mut pending = Message::new(MessageId::new("helper", "pending"), MessageKind::Chat, "no");
+    pending.status = Status::Pending;
+    stage.room(RoomInput::Received(Box::new(pending)));
+    assert_eq!(stage.texts(), ["hello!", "said", "under way", "mine"]);
+
+    assert!(stage.error().is_none());
+    stage.room(telegram("long", &"x".repeat(1024 * 1024 + 1), Status::Final));
+    let too_long = |error: Option<Arc<SessionError>>| {
+        matches!(error.as_deref(), Some(SessionError::Receive(ReceiveError::TooLong)))
+    };
+    assert!(too_long(stage.error()));
+    stage.handle(Input::DismissError);
+    let mut laden = Message::new(MessageId::new("helper", "laden"), MessageKind::Chat, "see");
+    laden.attachments = (0..17).map(|number| Attachment::new(format!("{number}"))).collect();
+    stage.room(RoomInput::Received(Box::new(laden)));
+    assert!(too_long(stage.error()));
+    assert_eq!(stage.list().len(), 4);
+
+    stage.room(telegram("two", "ha", Status::Streaming));
+    stage.room_state(ConnectionState::Restarting);
+    assert!(matches!(stage.list()[4].status, Status::Aborted(_)), "its room is over");
 }

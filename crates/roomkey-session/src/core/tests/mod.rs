@@ -3,6 +3,8 @@
 
 mod agent;
 mod chance;
+mod editing;
+mod expression;
 mod messages;
 mod preconnect;
 mod sending;
@@ -21,6 +23,7 @@ use roomkey_room::{
 use roomkey_source::{BoxError, Credentials, FetchError, TokenSource};
 
 use super::*;
+use crate::message::{MessageId, MessageKind, Status};
 
 /// A core, the shell around it, and a room that does what the test says.
 struct Stage {
@@ -303,6 +306,8 @@ impl Stage {
             topic: topic.to_owned(),
             stream_id: format!("stream-{key}").into(),
             attributes: attributes_of(attributes),
+            is_update: false,
+            version: 0,
             attached_stream_ids: Vec::new(),
             timestamp: None,
         };
@@ -333,7 +338,7 @@ impl Stage {
     fn send(&mut self, text: &str, options: crate::SendOptions) -> SendId {
         let send = self.id();
         let stream_id = format!("own-{send}").into();
-        self.handle(Input::Send(OutgoingText { send, stream_id, text: text.into(), options }));
+        self.handle(Input::Send(OutgoingText { send, stream_id, text: text.into(), options, edits: None }));
         send
     }
 

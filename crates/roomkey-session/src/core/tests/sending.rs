@@ -34,8 +34,8 @@ fn a_message_that_the_room_does_not_take_says_so() {
     let mut stage = Stage::joined();
     stage.agent_says("helper", "listening");
     let send = stage.send("hi", SendOptions::default());
-    stage.room(RoomInput::Sent(send, Err(RoomError::Disconnected.into())));
     let failed = SendError::Room(RoomError::Disconnected.into());
+    stage.room(RoomInput::Sent(send, Err(failed.clone())));
     assert_eq!(stage.send_result(send), Some(Err(failed.clone())));
     assert_eq!(stage.list()[0].status, Status::Failed(Arc::new(failed)));
     assert!(matches!(stage.error().as_deref(), Some(SessionError::Send(_))));

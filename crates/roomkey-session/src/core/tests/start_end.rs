@@ -176,7 +176,7 @@ fn a_prepared_token_is_used_unless_the_source_is_another_one_by_then() {
     let mut stage = Stage::new();
     let prepare = stage.prepare();
     stage.answer(&token("prepared"), TokenOrigin::New);
-    assert_eq!(stage.count(|output| matches!(output, Output::PrepareResult(id, Ok(())) if *id == prepare)), 1);
+    assert_eq!(stage.count(|output| matches!(output, Output::PrepareResult(id, Ok(Some(_))) if *id == prepare)), 1);
     stage.start();
     assert_eq!(stage.fetches(), 1);
     assert_eq!(stage.connecting().unwrap().1, token("prepared"));
@@ -197,7 +197,7 @@ fn a_start_joins_a_prepare_under_way_and_a_second_prepare_too() {
     stage.start();
     stage.answer(&token("shared"), TokenOrigin::New);
     assert_eq!(stage.fetches(), 1);
-    assert_eq!(stage.count(|output| matches!(output, Output::PrepareResult(_, Ok(())))), 2);
+    assert_eq!(stage.count(|output| matches!(output, Output::PrepareResult(_, Ok(None)))), 2);
     assert_eq!(stage.connecting().unwrap().1, token("shared"));
     // It is worth one start.
     stage.join();
