@@ -7,6 +7,7 @@ mod connection;
 mod connection_state;
 mod core;
 mod data_stream;
+mod encryption;
 mod error;
 mod event;
 mod event_bytes;
@@ -52,6 +53,9 @@ pub use data_stream::info::{ByteStreamInfo, TextOperation, TextStreamInfo};
 pub use data_stream::limits::StreamLimits;
 pub use data_stream::options::{ByteStreamOptions, TextStreamOptions};
 pub use data_stream::reader::{ByteStreamReader, TextStreamReader};
+pub use encryption::{
+    EncryptionKey, EncryptionOptions, EncryptionState, KeyError, KeyProvider, KeyProviderOptions, KeySize,
+};
 pub use error::{ConnectError, PublishError, RoomError};
 pub use event::{RoomEvent, RoomEvents, TranscriptionSegment};
 pub use ice_server::{IceServer, IceTransportPolicy};

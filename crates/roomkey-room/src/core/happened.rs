@@ -11,6 +11,7 @@ use roomkey_signal::ParticipantToken;
 use super::LocalTrackId;
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::data_stream::reader::StreamReader;
+use crate::encryption::EncryptionState;
 use crate::error::ConnectError;
 use crate::names::{ParticipantIdentity, TrackSid};
 use crate::participant::Participant;
@@ -67,7 +68,11 @@ pub(crate) enum Happened {
         sender: ParticipantIdentity,
         participant: Option<Who>,
         value: proto::data_packet::Value,
+        /// Whether it was encrypted end to end.
+        is_encrypted: bool,
     },
+    /// Whether somebody's data can be decrypted is another thing than it was.
+    DataEncryptionChanged(ParticipantIdentity, EncryptionState),
     StreamOpened(StreamReader),
     RpcInvoked(InvocationId, RpcInvocation),
 }

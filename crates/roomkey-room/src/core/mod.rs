@@ -22,6 +22,7 @@ mod requests;
 mod transport;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -32,6 +33,7 @@ use url::Url;
 
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::data_stream::limits::StreamLimits;
+use crate::encryption::{DataEncryption, RoomEncryption};
 use crate::error::ConnectError;
 use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::names::TrackSid;
@@ -106,6 +108,7 @@ pub(crate) struct Settings {
     /// In the place of those that the server names.
     pub(crate) ice_servers: Option<Vec<IceServer>>,
     pub(crate) region_failover: RegionFailover,
+    pub(crate) encryption: Option<Arc<RoomEncryption>>,
 }
 
 #[derive(Debug)]
@@ -135,6 +138,7 @@ pub(crate) struct Core {
     /// Who may subscribe to our tracks, if that was said.
     subscription_permission: Option<proto::SubscriptionPermission>,
     packets: Packets,
+    encryption: Option<DataEncryption>,
     calls: Calls,
     requests: Requests,
     room: proto::Room,
@@ -164,6 +168,7 @@ impl Core {
             token,
             unix_time: (now, unix_time),
             packets: Packets::new(settings.stream_limits.clone()),
+            encryption: settings.encryption.clone().map(DataEncryption::new),
             calls: Calls::new(Rng::with_seed(seed ^ 1)),
             settings,
             rng: Rng::with_seed(seed),
