@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use roomkey_room::RoomBuilder;
+use roomkey_room::{EncryptionOptions, RoomBuilder};
 use roomkey_source::FixedTokenSource;
 
 use crate::agent_expectation::AgentExpectation;
@@ -16,13 +16,14 @@ use crate::session::Session;
 pub struct SessionBuilder {
     source: FixedTokenSource,
     room: RoomBuilder,
+    encryption: Option<EncryptionOptions>,
     settings: Settings,
 }
 
 impl SessionBuilder {
     pub(crate) fn new(source: FixedTokenSource) -> Self {
         let settings = Settings { seed: fastrand::u64(..), ..Settings::default() };
-        Self { source, room: RoomBuilder::default(), settings }
+        Self { source, room: RoomBuilder::default(), encryption: None, settings }
     }
 
     /// Sets which agent is waited for.
@@ -46,6 +47,13 @@ impl SessionBuilder {
     /// Sets how rooms are joined.
     pub fn room_options(mut self, options: RoomBuilder) -> Self {
         self.room = options;
+        self
+    }
+
+    /// Encrypts rooms end to end, with these keys; see [`RoomBuilder::encryption`]. The agent and all others need the keys
+    /// too. [`Session::set_encryption_enabled`] turns it off and on.
+    pub fn encryption(mut self, options: EncryptionOptions) -> Self {
+        self.encryption = Some(options);
         self
     }
 
@@ -73,7 +81,11 @@ impl SessionBuilder {
     ///
     /// Outside of a tokio runtime, in which the session has its task. The runtime needs time and network.
     pub fn build(self) -> Session {
-        Session::new(self.settings, self.source, self.room)
+        let room = match self.encryption {
+            Some(encryption) => self.room.encryption(encryption),
+            None => self.room,
+        };
+        Session::new(self.settings, self.source, room)
     }
 }
 
