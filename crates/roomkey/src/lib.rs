@@ -10,7 +10,8 @@ pub use roomkey_room::device;
 pub use roomkey_room::{
     AudioFrame, AudioProcessor, AudioSource, AudioSourceOptions, AudioStream, AudioStreamOptions, ByteStreamOptions,
     ByteStreamReader, ByteStreamWriter, ConnectError, ConnectionQuality, ConnectionState, DataPacket, DisconnectReason,
-    EncodedVideoFrame, IceServer, IceTransportPolicy, LocalParticipant, LocalTrack, LocalTrackPublication, Participant,
+    EncodedVideoFrame, EncryptionKey, EncryptionOptions, EncryptionState, IceServer, IceTransportPolicy, KeyError,
+    KeyProvider, KeyProviderOptions, LocalParticipant, LocalTrack, LocalTrackPublication, Participant,
     ParticipantIdentity, ParticipantKind, ParticipantSid, ParticipantState, Participants, PublishError, Recording,
     RemoteTrack, Room, RoomBuilder, RoomError, RoomEvent, RoomEvents, RoomInfo, RoomOptions, RoomSid, RpcError,
     RpcInvocation, RpcRequest, SendStreamError, StreamError, TakeOnce, TextStreamOptions, TextStreamReader,
