@@ -68,6 +68,11 @@ pub(crate) enum Command {
         packet: Box<proto::DataPacket>,
         reply: oneshot::Sender<Result<(), RoomError>>,
     },
+    /// Whether what this client sends is encrypted end to end.
+    SetEncryptionEnabled {
+        enabled: bool,
+        reply: oneshot::Sender<Result<(), RoomError>>,
+    },
     NetworkChanged,
     /// Breaks the websocket off, for tests of what happens then.
     CutWebsocket,

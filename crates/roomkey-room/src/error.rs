@@ -14,6 +14,8 @@ pub enum PublishError {
     Refused(String),
     /// The track is published in a room already.
     AlreadyPublished,
+    /// The room is encrypted end to end, and the track's codec is AV1, which none of LiveKit's clients encrypts.
+    NotEncryptable,
     /// The room is over.
     Disconnected,
 }
@@ -25,6 +27,7 @@ impl fmt::Display for PublishError {
             Self::Timeout => f.write_str("the server did not take the track in time"),
             Self::Refused(why) => write!(f, "the server refused the track: {why}"),
             Self::AlreadyPublished => f.write_str("the track is published already"),
+            Self::NotEncryptable => f.write_str("the track's codec can't be encrypted end to end"),
             Self::Disconnected => f.write_str("the room is over"),
         }
     }
@@ -51,6 +54,8 @@ pub enum RoomError {
     Timeout,
     /// The server refused, in these words.
     Refused(String),
+    /// It is to be encrypted end to end, and there is no key for it.
+    MissingKey,
     /// It can't be sent as it is.
     Invalid(&'static str),
 }
@@ -64,6 +69,7 @@ impl fmt::Display for RoomError {
             Self::NotFound => f.write_str("there is no such track or participant"),
             Self::Timeout => f.write_str("the server did not answer in time"),
             Self::Refused(why) => write!(f, "the server refused: {why}"),
+            Self::MissingKey => f.write_str("there is no key to encrypt it with"),
             Self::Invalid(why) => f.write_str(why),
         }
     }

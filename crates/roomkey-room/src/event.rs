@@ -11,6 +11,7 @@ use futures_util::Stream;
 use crate::chat_message::ChatMessage;
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::data_stream::reader::{ByteStreamReader, TextStreamReader};
+use crate::encryption::EncryptionState;
 use crate::event_bytes::event_bytes;
 use crate::names::{ParticipantIdentity, TrackSid};
 use crate::participant::Participant;
@@ -179,6 +180,8 @@ pub enum RoomEvent {
         sender: ParticipantIdentity,
         /// Who sent it, if it is still there.
         participant: Option<Arc<Participant>>,
+        /// Whether it was encrypted end to end.
+        is_encrypted: bool,
     },
     /// Somebody begins a text.
     #[non_exhaustive]
@@ -234,6 +237,17 @@ pub enum RoomEvent {
         sender: ParticipantIdentity,
         /// Who sent it, if it is still there.
         participant: Option<Arc<Participant>>,
+    },
+    /// It stands otherwise than before with the encryption of somebody's track or data: somebody else's can be decrypted or
+    /// not, this client's encrypted or not.
+    #[non_exhaustive]
+    E2eeStateChanged {
+        /// Whose; this client's too.
+        participant: Arc<Participant>,
+        /// Which track; none for messages, streams and calls.
+        publication: Option<Arc<TrackPublication>>,
+        /// How it stands now.
+        state: EncryptionState,
     },
     /// So many events were dropped before this one, the oldest first, since this stream was not read: more than 8,192 were
     /// waiting, or more than 16 MiB. Snapshots still tell the truth.
@@ -402,6 +416,7 @@ mod tests {
             is_reliable: true,
             sender: ParticipantIdentity::default(),
             participant: None,
+            is_encrypted: false,
         };
         let broadcast = Broadcast::new();
         for _ in 0..1_000 {

@@ -38,6 +38,9 @@ fn of_others(event: &RoomEvent) -> usize {
         | RoomEvent::TrackStreamStateChanged { participant: who, publication: of }
         | RoomEvent::TrackMuted { participant: who, publication: of }
         | RoomEvent::TrackUnmuted { participant: who, publication: of } => participant(who) + publication(of),
+        RoomEvent::E2eeStateChanged { participant: who, publication: of, .. } => {
+            participant(who) + of.as_ref().map_or(0, |of| publication(of))
+        }
         RoomEvent::LocalTrackPublished(of)
         | RoomEvent::LocalTrackUnpublished(of)
         | RoomEvent::LocalTrackSubscribed(of)

@@ -10,6 +10,7 @@ mod connection_state;
 mod core;
 mod data_stream;
 mod dtmf;
+mod encryption;
 mod error;
 mod event;
 mod event_bytes;
@@ -64,6 +65,9 @@ pub use data_stream::limits::StreamLimits;
 pub use data_stream::options::{ByteStreamOptions, TextStreamOptions};
 pub use data_stream::reader::{ByteStreamReader, TextStreamReader};
 pub use dtmf::SipDtmf;
+pub use encryption::{
+    EncryptionKey, EncryptionOptions, EncryptionState, KeyError, KeyProvider, KeyProviderOptions, KeySize,
+};
 pub use error::{PublishError, RoomError};
 pub use event::{RoomEvent, RoomEvents};
 pub use file_sender::{FileError, FileSender};

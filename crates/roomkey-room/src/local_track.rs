@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use crate::audio::{AudioSource, Outlet, PayloadFormat, RedEncoder};
 use crate::command::Command;
 use crate::core::{Layer, LocalTrackId, TrackRequest};
+use crate::encryption::{FrameCodec, FrameSealer, TrackEncryption};
 use crate::error::PublishError;
 use crate::local_participant::LocalParticipant;
 use crate::media::RtpOutlet;
@@ -105,7 +106,7 @@ impl TrackPublishOptions {
     }
 
     /// Whether each packet of sound has the one before it as well (RFC 2198), so that a lost one is not missed; on by
-    /// default. It doubles the bytes.
+    /// default. It doubles the bytes. A track that is encrypted end to end has no such packets.
     pub fn red(self, has_red: bool) -> Self {
         Self { has_red, ..self }
     }
@@ -204,6 +205,7 @@ fn audio_request(source: &AudioSource) -> TrackRequest {
         has_red: true,
         has_dtx: false,
         has_preconnect_buffer: false,
+        is_encrypted: false,
         dimensions: (0, 0),
         layers: Vec::new(),
     }
@@ -228,6 +230,7 @@ fn video_request(outlet: &VideoOutlet) -> TrackRequest {
         has_red: false,
         has_dtx: false,
         has_preconnect_buffer: false,
+        is_encrypted: false,
         dimensions: all.last().map(|layer| layer.dimensions).unwrap_or_default(),
         layers: if outlet.rids().is_empty() { Vec::new() } else { all },
     }
@@ -339,21 +342,30 @@ impl fmt::Debug for LocalTrackPublication {
 struct AudioOut {
     outlet: Outlet,
     red: Option<RedEncoder>,
+    sealer: Option<FrameSealer>,
     sequence: u64,
 }
 
 impl AudioOut {
     fn new(outlet: Outlet, has_red: bool) -> Self {
-        Self { outlet, red: has_red.then(|| RedEncoder::new(RedEncoder::DEPTH)), sequence: 0 }
+        Self { outlet, red: has_red.then(|| RedEncoder::new(RedEncoder::DEPTH)), sealer: None, sequence: 0 }
     }
 }
 
 impl RtpOutlet for AudioOut {
     fn poll(&mut self, now: Instant) -> Option<OutgoingRtp> {
-        let audio = self.outlet.poll_packet(now)?;
-        let (format, payload) = match &mut self.red {
-            Some(red) => red.encode(audio.timestamp, &audio.payload),
-            None => (PayloadFormat::Opus, Arc::clone(&audio.payload)),
+        let (audio, format, payload) = loop {
+            let audio = self.outlet.poll_packet(now)?;
+            let (format, payload) = match (&mut self.sealer, &mut self.red) {
+                // As of all clients, redundancy ends where encryption begins.
+                (Some(sealer), _) => match sealer.seal(FrameCodec::Audio, &audio.payload) {
+                    Some(sealed) => (PayloadFormat::Opus, Arc::from(sealed)),
+                    None => continue,
+                },
+                (None, Some(red)) => red.encode(audio.timestamp, &audio.payload),
+                (None, None) => (PayloadFormat::Opus, Arc::clone(&audio.payload)),
+            };
+            break (audio, format, payload);
         };
         let codec = match format {
             PayloadFormat::Opus => Codec::Opus,
@@ -377,6 +389,10 @@ impl RtpOutlet for AudioOut {
 
     fn set_muted(&mut self, muted: bool) {
         self.outlet.set_muted(muted);
+    }
+
+    fn set_encryption(&mut self, encryption: Option<TrackEncryption>) {
+        self.sealer = encryption.as_ref().map(FrameSealer::new);
     }
 }
 
@@ -416,6 +432,11 @@ impl RtpOutlet for VideoOut {
     fn set_muted(&mut self, muted: bool) {
         self.is_muted = muted;
         self.update();
+    }
+
+    fn set_encryption(&mut self, encryption: Option<TrackEncryption>) {
+        self.ready.clear();
+        self.outlet.set_encryption(encryption);
     }
 
     fn set_sending(&mut self, sending: bool) {

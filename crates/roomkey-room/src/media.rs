@@ -8,6 +8,7 @@ use std::time::Instant;
 use roomkey_rtc::{IncomingRtp, OutgoingRtp, Rid};
 use tokio::sync::Notify;
 
+use crate::encryption::TrackEncryption;
 use crate::names::TrackSid;
 
 /// What wakes the room's task.
@@ -41,6 +42,8 @@ pub(crate) trait RtpOutlet: Send {
     /// Is called when a packet may be due that was not known of.
     fn set_waker(&mut self, waker: Wake);
     fn set_muted(&mut self, muted: bool);
+    /// What is to seal its frames from now on; nothing, for frames as they are.
+    fn set_encryption(&mut self, encryption: Option<TrackEncryption>);
     /// Whether what it gives can be sent: the track is negotiated, and the connection there.
     fn set_sending(&mut self, _sending: bool) {}
     /// Somebody can't go on without a key frame.

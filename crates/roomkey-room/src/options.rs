@@ -14,6 +14,7 @@ use crate::connect_error::ConnectError;
 use crate::connection;
 use crate::core::Settings;
 use crate::data_stream::limits::StreamLimits;
+use crate::encryption::{EncryptionOptions, RoomEncryption};
 use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::region_failover::{RegionCache, RegionFailover};
 use crate::room::Room;
@@ -37,6 +38,7 @@ pub struct RoomBuilder {
     ice_transport_policy: IceTransportPolicy,
     ice_servers: Option<Vec<IceServer>>,
     region_failover: RegionFailover,
+    encryption: Option<EncryptionOptions>,
     pub(crate) region_cache: Arc<RegionCache>,
     pub(crate) local_addresses: Option<Vec<IpAddr>>,
     tls: Option<Arc<ClientConfig>>,
@@ -60,6 +62,7 @@ impl Default for RoomBuilder {
             ice_transport_policy: IceTransportPolicy::default(),
             ice_servers: None,
             region_failover: RegionFailover::Cloud,
+            encryption: None,
             region_cache: Arc::default(),
             local_addresses: None,
             tls: None,
@@ -130,6 +133,22 @@ impl RoomBuilder {
     /// regions is kept in this builder and its clones, for as long as the server says: five seconds, if it does not.
     pub fn region_failover(self, region_failover: RegionFailover) -> Self {
         Self { region_failover, ..self }
+    }
+
+    /// Encrypts tracks and data end to end, with keys that the server does not have; nothing is unless this is set.
+    ///
+    /// All who are to read it need the keys too. What others send encrypted is decrypted, what they send in the clear is taken as
+    /// it is; each [publication](crate::TrackPublication::is_encrypted) and message says which. A track goes without redundant
+    /// audio then, and AV1 can't be published. Events tell where it fails
+    /// ([`E2eeStateChanged`](crate::RoomEvent::E2eeStateChanged)). The server still sees who is in the room and when they
+    /// speak, the sizes of pictures and messages, metadata and attributes.
+    pub fn encryption(self, encryption: EncryptionOptions) -> Self {
+        Self { encryption: Some(encryption), ..self }
+    }
+
+    /// What was set with [`encryption`](Self::encryption).
+    pub fn encryption_options(&self) -> Option<&EncryptionOptions> {
+        self.encryption.as_ref()
     }
 
     /// The addresses of this machine to receive media on. By default those of all interfaces, or loopback alone if the
@@ -204,6 +223,7 @@ impl RoomBuilder {
             ice_transport_policy: self.ice_transport_policy,
             ice_servers: self.ice_servers.clone(),
             region_failover: self.region_failover.clone(),
+            encryption: self.encryption.clone().map(|options| Arc::new(RoomEncryption::new(options))),
         }
     }
 }

@@ -48,6 +48,11 @@ pub struct Participant {
 }
 
 impl Participant {
+    /// Whether all that it publishes is encrypted end to end, and it publishes something.
+    pub fn is_encrypted(&self) -> bool {
+        !self.publications.is_empty() && self.publications.iter().all(|publication| publication.is_encrypted)
+    }
+
     /// A participant of whom nothing but this is known.
     pub fn new(sid: impl Into<ParticipantSid>, identity: impl Into<ParticipantIdentity>) -> Self {
         Self {

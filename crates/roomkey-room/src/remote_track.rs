@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 
 use crate::audio::{AudioInlet, AudioStream, AudioStreamOptions, IncomingAudio, PayloadFormat};
 use crate::command::Command;
+use crate::encryption::{FrameCodec, FrameOpener, RoomEncryption};
 use crate::media::{RtpSink, Sinks};
-use crate::names::TrackSid;
+use crate::names::{ParticipantIdentity, TrackSid};
 use crate::publication::TrackKind;
 use crate::video::{VideoInlet, VideoStream, VideoStreamOptions};
 
@@ -24,6 +25,8 @@ pub struct RemoteTrack {
     pub(crate) sid: TrackSid,
     pub(crate) kind: TrackKind,
     pub(crate) is_encrypted: bool,
+    pub(crate) publisher: ParticipantIdentity,
+    pub(crate) encryption: Option<Arc<RoomEncryption>>,
     pub(crate) sinks: Arc<Sinks>,
     pub(crate) commands: mpsc::WeakUnboundedSender<Command>,
 }
@@ -40,25 +43,39 @@ impl RemoteTrack {
     }
 
     /// What is heard from now on, decoded. The stream ends with the track; of a video track it is empty, and of one that is
-    /// [encrypted](crate::TrackPublication::is_encrypted) end to end, which would be heard as noise.
+    /// [encrypted](crate::TrackPublication::is_encrypted) end to end in a room [without keys](crate::RoomBuilder::encryption).
+    ///
+    /// What can't be decrypted is not decoded: it counts as lost, and as
+    /// [`undecrypted`](crate::AudioStreamStats::undecrypted). Room events tell why
+    /// ([`E2eeStateChanged`](crate::RoomEvent::E2eeStateChanged)).
     pub fn audio_stream(&self, options: &AudioStreamOptions) -> AudioStream {
         let (stream, inlet) = AudioStream::new(options);
-        if self.kind == TrackKind::Audio && !self.is_encrypted {
-            self.sinks.add(&self.sid, Box::new(AudioIn(inlet)));
+        if self.kind == TrackKind::Audio && (!self.is_encrypted || self.encryption.is_some()) {
+            self.sinks.add(&self.sid, Box::new(AudioIn { inlet, opener: self.opener() }));
         }
         stream
     }
 
-    /// The encoded frames, as they come even if they are encrypted end to end, from the next key frame on, which is asked for. The stream ends with the track; of an audio track
-    /// it is empty.
+    /// The encoded frames, from the next key frame on, which is asked for. The stream ends with the track; of an audio track it
+    /// is empty.
+    ///
+    /// Frames that are encrypted end to end are decrypted; what can't be is left out, and counts as
+    /// [`undecrypted_frames`](crate::VideoStreamStats::undecrypted_frames). In a room
+    /// [without keys](crate::RoomBuilder::encryption) they are given as they come.
     pub fn video_stream(&self, options: VideoStreamOptions) -> VideoStream {
-        let (inlet, stream) = VideoInlet::new(options);
+        let (inlet, stream) = VideoInlet::new(options, self.opener());
         if self.kind == TrackKind::Video {
             inlet.set_waker(self.sinks.waker());
             self.sinks.add(&self.sid, Box::new(VideoIn(inlet)));
             stream.request_keyframe();
         }
         stream
+    }
+
+    /// What opens its frames, where they are sealed and there may be keys.
+    fn opener(&self) -> Option<FrameOpener> {
+        let encryption = self.encryption.as_ref().filter(|_| self.is_encrypted)?;
+        Some(FrameOpener::new(encryption, self.publisher.clone(), self.sid.clone()))
     }
 
     /// Asks the publisher of a video for a key frame, with which a decoder can begin. One comes in some 100 ms.
@@ -76,7 +93,10 @@ impl fmt::Debug for RemoteTrack {
     }
 }
 
-struct AudioIn(AudioInlet);
+struct AudioIn {
+    inlet: AudioInlet,
+    opener: Option<FrameOpener>,
+}
 
 impl RtpSink for AudioIn {
     #[expect(clippy::wildcard_enum_match_arm, reason = "telephone codecs are not decoded")]
@@ -87,7 +107,14 @@ impl RtpSink for AudioIn {
             _ => return true,
         };
         let IncomingRtp { sequence, timestamp, capture_time, ref payload, .. } = *packet;
-        self.0.push(now, IncomingAudio { sequence, timestamp, capture_time, payload: Arc::clone(payload), format })
+        let payload = match &mut self.opener {
+            None => Arc::clone(payload),
+            Some(opener) => match opener.open(now, FrameCodec::Audio, payload) {
+                Some(opened) => Arc::from(opened),
+                None => return self.inlet.count_undecrypted(),
+            },
+        };
+        self.inlet.push(now, IncomingAudio { sequence, timestamp, capture_time, payload, format })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::command::{Command, ReliableData};
 use crate::connect_error::{ConnectError, ConnectErrorKind};
 use crate::connection_state::ConnectionState;
 use crate::core::{Core, TrackSettings};
+use crate::encryption::{KeyProvider, RoomEncryption};
 use crate::error::RoomError;
 use crate::event::{Broadcast, RoomEvents};
 use crate::local_participant::LocalParticipant;
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     info: watch::Receiver<Arc<RoomInfo>>,
     token: watch::Receiver<TokenTimes>,
     pub(crate) local_sids: Arc<LocalSids>,
+    encryption: Option<Arc<RoomEncryption>>,
     last_number: AtomicU64,
 }
 
@@ -78,8 +80,10 @@ impl Room {
         if let Err(error) = HeaderValue::from_str(token) {
             return Err(ConnectError::from(ConnectErrorKind::NotAllowed).with_cause(Some(error.into())));
         }
+        let settings = options.settings();
+        let encryption = settings.encryption.clone();
         let mut core = Core::new(
-            options.settings(),
+            settings,
             server_url.clone(),
             ParticipantToken::new(token),
             fastrand::u64(..),
@@ -99,6 +103,9 @@ impl Room {
         let events = Arc::new(Broadcast::new());
         let sinks = Arc::new(Sinks::default());
         let local_sids = Arc::new(LocalSids::default());
+        if let Some(encryption) = &encryption {
+            encryption.reports.set_waker(sinks.waker());
+        }
         let task = Task {
             core,
             commands: commands_of_task,
@@ -117,6 +124,8 @@ impl Room {
             region_cache: Arc::clone(&options.region_cache),
             local_addresses: options.local_addresses.clone(),
             methods: RpcMethods::default(),
+            encryption: encryption.clone(),
+            encryption_states: std::collections::HashMap::new(),
             io: Io::default(),
         };
         let last_number = AtomicU64::new(0);
@@ -132,6 +141,7 @@ impl Room {
                 info,
                 token,
                 local_sids,
+                encryption,
                 last_number,
             }),
         };
@@ -196,11 +206,15 @@ impl Room {
     /// A track that comes in; `None` unless it is subscribed to now.
     pub fn track(&self, sid: &TrackSid) -> Option<RemoteTrack> {
         let participants = self.shared.participants.borrow();
-        let publication = participants.remote.values().find_map(|participant| participant.publication(sid))?;
+        let found = |participant: &Arc<Participant>| participant.publication(sid).is_some();
+        let participant = participants.remote.values().find(|participant| found(participant))?;
+        let publication = participant.publication(sid)?;
         publication.is_subscribed.then(|| RemoteTrack {
             sid: sid.clone(),
             kind: publication.kind,
             is_encrypted: publication.is_encrypted,
+            publisher: participant.identity.clone(),
+            encryption: self.shared.encryption.clone(),
             sinks: Arc::clone(&self.shared.sinks),
             commands: self.shared.commands.downgrade(),
         })
@@ -233,6 +247,35 @@ impl Room {
     pub fn set_video_settings(&self, track: &TrackSid, settings: VideoSettings) -> Result<(), RoomError> {
         let settings = TrackSettings::from(settings);
         self.shared.command(Command::SetTrackSettings { track: track.clone(), settings })
+    }
+
+    /// Whether what this client sends is encrypted end to end. It is from the join on where the room
+    /// [has keys](crate::RoomBuilder::encryption), until [that changes](Self::set_encryption_enabled).
+    #[doc(alias = "is_e2ee_enabled")]
+    pub fn is_encryption_enabled(&self) -> bool {
+        self.shared.encryption.as_ref().is_some_and(|encryption| encryption.is_enabled())
+    }
+
+    /// Encrypts what this client sends from now on, or does not. Its tracks are published anew, since the server tells the others
+    /// with each publication whether it is encrypted ([`LocalTrackRepublished`](crate::RoomEvent::LocalTrackRepublished) follows).
+    /// What others send is decrypted either way.
+    ///
+    /// When this returns, nothing more goes out in the old way. Dropping the future changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError::Disconnected`]; [`RoomError::Invalid`] if the room was joined without
+    /// [`encryption`](crate::RoomBuilder::encryption).
+    #[doc(alias = "set_e2ee_enabled")]
+    pub async fn set_encryption_enabled(&self, enabled: bool) -> Result<(), RoomError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.command(Command::SetEncryptionEnabled { enabled, reply })?;
+        answer.await.map_err(|_| RoomError::Disconnected)?
+    }
+
+    /// Where the keys are, if the room was joined [with some](crate::RoomBuilder::encryption).
+    pub fn key_provider(&self) -> Option<KeyProvider> {
+        Some(self.shared.encryption.as_ref()?.options.key_provider.clone())
     }
 
     /// The machine's network is another one: reconnects at once rather than when the loss is noticed.
@@ -294,6 +337,7 @@ impl Shared {
             info: watch::channel(Arc::default()).1,
             token: watch::channel(TokenTimes::of("", clock::system_time())).1,
             local_sids: Arc::default(),
+            encryption: None,
             last_number: AtomicU64::new(0),
         }
     }

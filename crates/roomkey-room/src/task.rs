@@ -24,7 +24,8 @@ use crate::connect_error::ConnectError;
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::core::{Core, DialId, Effect, Errand, FetchId, Happened, InvocationId, LocalTrackId, Refusal, SocketId};
 use crate::data_stream::reader::StreamReader;
-use crate::error::PublishError;
+use crate::encryption::{EncryptionState, RoomEncryption, Subject, TrackEncryption};
+use crate::error::{PublishError, RoomError};
 use crate::event::{Broadcast, RoomEvent};
 use crate::local_sids::LocalSids;
 use crate::media::{RtpOutlet, Sinks};
@@ -66,6 +67,9 @@ pub(crate) struct Task {
     pub(crate) local_addresses: Option<Vec<IpAddr>>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) methods: RpcMethods,
+    pub(crate) encryption: Option<Arc<RoomEncryption>>,
+    /// What was said last of each track's, and whether it was told.
+    pub(crate) encryption_states: HashMap<Subject, (EncryptionState, bool)>,
     pub(crate) io: Io,
 }
 
@@ -246,13 +250,16 @@ impl Task {
     fn obey(&mut self, command: Command, now: Instant) {
         match command {
             Command::Publish { id, attach, reply } => {
-                let Some((mut outlet, request)) = attach() else {
+                let Some((mut outlet, mut request)) = attach() else {
                     // Whoever gave the wait up does not want the track anyway.
                     let _ = reply.send(Err(PublishError::AlreadyPublished));
                     return;
                 };
                 outlet.set_waker(self.sinks.waker());
                 outlet.set_muted(request.is_muted);
+                let encryption = self.track_encryption(id);
+                request.is_encrypted = encryption.is_some();
+                outlet.set_encryption(encryption);
                 self.io.outlets.push((id, outlet));
                 let (commands, local_sids) = (self.own_commands.clone(), Arc::clone(&self.local_sids));
                 let reply = Box::new(move |result: Result<_, _>| {
@@ -305,6 +312,9 @@ impl Task {
                     let _ = reply.send(self.core.send_packet(*packet, false, now));
                 }
             }
+            Command::SetEncryptionEnabled { enabled, reply } => {
+                let _ = reply.send(self.set_encryption_enabled(enabled, now));
+            }
             Command::NetworkChanged => self.core.network_changed(now),
             Command::CutWebsocket => {
                 self.io.websocket = None;
@@ -312,6 +322,55 @@ impl Task {
             }
             Command::Leave => self.leave(now),
         }
+    }
+
+    /// What seals the frames of a track, where they are to be sealed.
+    fn track_encryption(&self, id: LocalTrackId) -> Option<TrackEncryption> {
+        let room = self.encryption.as_ref().filter(|encryption| encryption.is_enabled())?;
+        Some(TrackEncryption { room: Arc::clone(room), id })
+    }
+
+    fn set_encryption_enabled(&mut self, enabled: bool, now: Instant) -> Result<(), RoomError> {
+        let Some(encryption) = self.encryption.clone() else {
+            return Err(RoomError::Invalid("the room was joined without keys for encryption"));
+        };
+        if encryption.is_enabled() == enabled {
+            return Ok(());
+        }
+        encryption.set_enabled(enabled);
+        // What waits was made in the old way. The tracks are sent again once they are published anew.
+        self.set_sending(None, false);
+        for (id, outlet) in &mut self.io.outlets {
+            outlet.set_encryption(enabled.then(|| TrackEncryption { room: Arc::clone(&encryption), id: *id }));
+        }
+        self.core.set_encrypted(enabled, now);
+        Ok(())
+    }
+
+    /// Tells what has changed of tracks' encryption.
+    fn tell_encryption(&mut self) {
+        let Some(reports) = self.encryption.as_ref().map(|encryption| encryption.reports.take()) else { return };
+        for (subject, state) in reports {
+            if self.encryption_states.get(&subject).is_some_and(|(known, _)| *known == state) {
+                continue;
+            }
+            self.encryption_states.insert(subject.clone(), (state, false));
+            self.tell_encryption_of(&subject);
+        }
+    }
+
+    /// Tells of a track's encryption what was not told, once the track is known.
+    fn tell_encryption_of(&mut self, subject: &Subject) {
+        let Some((state, false)) = self.encryption_states.get(subject).copied() else { return };
+        let sid = match subject {
+            Subject::Local(id) => self.local_sids.get(*id),
+            Subject::Remote(sid) => Some(sid.clone()),
+        };
+        let Some((participant, publication)) = sid.and_then(|sid| self.core.members().track(&sid)) else { return };
+        if let Some((_, is_told)) = self.encryption_states.get_mut(subject) {
+            *is_told = true;
+        }
+        self.tell(RoomEvent::E2eeStateChanged { participant, publication: Some(publication), state });
     }
 
     fn send_reliable(&mut self, data: ReliableData, now: Instant) {
@@ -410,6 +469,7 @@ impl Task {
                 }
             }
         }
+        self.tell_encryption();
         if std::mem::take(&mut self.core.members().has_changed) {
             let participants = Arc::new(self.core.members().participants.clone());
             self.participants.send_replace(participants);
@@ -506,8 +566,13 @@ impl Task {
                 reader: TakeOnce::new(reader),
             }),
             Happened::RpcInvoked(id, invocation) => self.methods.invoke(id, invocation),
-            Happened::Packet { is_reliable, sender, participant, value } => {
-                self.packet(is_reliable, sender, participant, value);
+            Happened::Packet { is_reliable, sender, participant, value, is_encrypted } => {
+                self.packet(is_reliable, sender, participant, value, is_encrypted);
+            }
+            Happened::DataEncryptionChanged(identity, state) => {
+                if let Some(participant) = self.core.members().participants.get(&identity).cloned() {
+                    self.tell(RoomEvent::E2eeStateChanged { participant, publication: None, state });
+                }
             }
             Happened::KeyframeRequested(id, rid) => {
                 if let Some(outlet) = self.outlet(id) {
@@ -534,6 +599,7 @@ impl Task {
                 self.sid_changed();
                 self.set_sending(Some(id), true);
                 self.tell(RoomEvent::LocalTrackPublished(publication));
+                self.tell_encryption_of(&Subject::Local(id));
             }
             Happened::LocalTrackRepublished(id, publication, previous_sid) => {
                 self.local_sids.insert(id, &publication.sid);
@@ -543,14 +609,16 @@ impl Task {
             }
             Happened::LocalTrackUnpublished(id, publication) => {
                 self.end_outlet(id);
+                self.encryption_states.remove(&Subject::Local(id));
                 self.tell(RoomEvent::LocalTrackUnpublished(publication));
             }
             Happened::TrackSubscribed(participant, publication) => {
-                let track = self.subscribed(&publication);
+                let track = self.subscribed(&participant, &publication);
                 self.tell(RoomEvent::TrackSubscribed { track, participant, publication });
             }
             Happened::TrackUnsubscribed(participant, publication) => {
                 self.sinks.end(&publication.sid);
+                self.encryption_states.remove(&Subject::Remote(publication.sid.clone()));
                 self.tell(RoomEvent::TrackUnsubscribed { participant, publication });
             }
             other => {
@@ -571,12 +639,14 @@ impl Task {
         while self.data.try_recv().is_ok() {}
     }
 
-    fn subscribed(&self, publication: &TrackPublication) -> RemoteTrack {
+    fn subscribed(&self, participant: &Participant, publication: &TrackPublication) -> RemoteTrack {
         self.sinks.begin(&publication.sid);
         RemoteTrack {
             sid: publication.sid.clone(),
             kind: publication.kind,
             is_encrypted: publication.is_encrypted,
+            publisher: participant.identity.clone(),
+            encryption: self.encryption.clone(),
             sinks: Arc::clone(&self.sinks),
             commands: self.own_commands.clone(),
         }
@@ -589,6 +659,7 @@ impl Task {
         sender: crate::names::ParticipantIdentity,
         participant: Option<Arc<Participant>>,
         value: Value,
+        is_encrypted: bool,
     ) {
         match value {
             Value::User(user) => self.tell(RoomEvent::DataReceived {
@@ -597,9 +668,10 @@ impl Task {
                 is_reliable,
                 sender,
                 participant,
+                is_encrypted,
             }),
             Value::EncryptedPacket(_) => {
-                tracing::debug!(%sender, "a packet that is encrypted end to end is passed over")
+                tracing::debug!(%sender, "a packet that is encrypted end to end is passed over: there are no keys")
             }
             Value::SipDtmf(tone) => {
                 self.tell(RoomEvent::SipDtmfReceived { code: tone.code, digit: tone.digit, sender })

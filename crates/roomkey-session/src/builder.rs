@@ -6,7 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::Stream;
-use roomkey_room::{Room, RoomBuilder};
+use roomkey_room::{EncryptionOptions, Room, RoomBuilder};
 use roomkey_source::FixedTokenSource;
 
 use crate::agent_expectation::AgentExpectation;
@@ -21,6 +21,7 @@ use crate::session::Session;
 pub struct SessionBuilder {
     source: FixedTokenSource,
     room: RoomBuilder,
+    encryption: Option<EncryptionOptions>,
     settings: Settings,
     plug_ins: PlugIns,
 }
@@ -28,7 +29,7 @@ pub struct SessionBuilder {
 impl SessionBuilder {
     pub(crate) fn new(source: FixedTokenSource) -> Self {
         let settings = Settings { seed: fastrand::u64(..), ..Settings::default() };
-        Self { source, room: RoomBuilder::default(), settings, plug_ins: PlugIns::default() }
+        Self { source, room: RoomBuilder::default(), encryption: None, settings, plug_ins: PlugIns::default() }
     }
 
     /// Sets which agent is waited for.
@@ -59,6 +60,13 @@ impl SessionBuilder {
     /// before them is over: 2 unless set. With 0 it holds until there is another.
     pub fn expression_turns(mut self, turns: usize) -> Self {
         self.settings.expression_turns = turns;
+        self
+    }
+
+    /// Encrypts rooms end to end, with these keys; see [`RoomBuilder::encryption`]. The agent and all others need the keys
+    /// too. [`Session::set_encryption_enabled`] turns it off and on.
+    pub fn encryption(mut self, options: EncryptionOptions) -> Self {
+        self.encryption = Some(options);
         self
     }
 
@@ -127,7 +135,11 @@ impl SessionBuilder {
     ///
     /// Outside of a tokio runtime, in which the session has its task. The runtime needs time and network.
     pub fn build(self) -> Session {
-        Session::new(self.settings, self.source, self.room, self.plug_ins)
+        let room = match self.encryption {
+            Some(encryption) => self.room.encryption(encryption),
+            None => self.room,
+        };
+        Session::new(self.settings, self.source, room, self.plug_ins)
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use roomkey_room::{ConnectError, PublishError, SendStreamError};
+use roomkey_room::{ConnectError, EncryptionState, ParticipantIdentity, PublishError, SendStreamError, TrackSid};
 use roomkey_source::FetchError;
 
 use crate::agent_state::AgentFailure;
@@ -124,6 +124,8 @@ pub enum SessionError {
     Send(Arc<SendError>),
     /// A message was not received whole.
     Receive(ReceiveError),
+    /// What somebody sends can't be decrypted, or what this client sends not encrypted. The session goes on without it.
+    Encryption(EncryptionError),
 }
 
 impl fmt::Display for SessionError {
@@ -135,6 +137,7 @@ impl fmt::Display for SessionError {
             Self::Media(_) => "a track was not published",
             Self::Send(_) => "a message was not sent",
             Self::Receive(_) => "a message was not received whole",
+            Self::Encryption(_) => "something can't be encrypted or decrypted",
         })
     }
 }
@@ -147,10 +150,45 @@ impl Error for SessionError {
             Self::Media(error) => Some(error),
             Self::Send(error) => Some(error),
             Self::Receive(error) => Some(error),
+            Self::Encryption(error) => Some(error),
             Self::Timeout => None,
         }
     }
 }
+
+/// What can't be encrypted or decrypted, and why. It is told once, until it stands otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EncryptionError {
+    /// Who sent it; this client too.
+    pub participant: ParticipantIdentity,
+    /// Which track it is; none for messages, streams and calls.
+    pub track: Option<TrackSid>,
+    /// Why.
+    pub state: EncryptionState,
+}
+
+impl fmt::Display for EncryptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.track.is_some() { "a track" } else { "data" };
+        write!(f, "{what} of {}: {}", self.participant.as_str(), self.state)
+    }
+}
+
+impl Error for EncryptionError {}
+
+/// The session was built without [`encryption`](crate::SessionBuilder::encryption).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing to say beside it")]
+pub struct NoEncryption;
+
+impl fmt::Display for NoEncryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the session was built without keys for encryption")
+    }
+}
+
+impl Error for NoEncryption {}
 
 /// Why a message was not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -36,7 +36,9 @@ pub use agent_expectation::{AgentExpectation, AgentSelector};
 pub use agent_state::{AgentFailure, AgentSnapshot, AgentState};
 pub use builder::SessionBuilder;
 pub use call_agent::CallAgent;
-pub use error::{AgentError, NotEditable, ReceiveError, SendError, SessionError, StartError};
+pub use error::{
+    AgentError, EncryptionError, NoEncryption, NotEditable, ReceiveError, SendError, SessionError, StartError,
+};
 pub use event_stream::EventStream;
 pub use message::{
     Attachment, AttachmentStatus, Expression, Message, MessageEvent, MessageId, MessageKind, Status, TimedSpan,

@@ -19,7 +19,7 @@ use crate::core::{
     CHAT_TOPIC, IncomingFile, Input, LEGACY_CHAT_TOPIC, LegacySegment, MAX_FILE, OutgoingText, RoomId, RoomInput,
     StreamKey, TRANSCRIPTION_TOPIC, TextHeader,
 };
-use crate::error::SendError;
+use crate::error::{EncryptionError, SendError};
 use crate::plug_ins::PlugIns;
 use crate::preconnect_stream;
 use crate::rpc::Methods;
@@ -87,6 +87,7 @@ pub(crate) struct Rooms {
     pub(crate) transfers: Arc<Transfers>,
     pub(crate) plug_ins: Arc<PlugIns>,
     pub(crate) muted: watch::Receiver<bool>,
+    pub(crate) encrypted: watch::Receiver<Option<bool>>,
 }
 
 impl JoinRoom for Rooms {
@@ -97,9 +98,16 @@ impl JoinRoom for Rooms {
         commands: mpsc::UnboundedReceiver<ToRoom>,
         inputs: mpsc::Sender<Input>,
     ) {
+        let mut encrypted = self.encrypted.clone();
+        let mut builder = self.builder.clone();
+        // As the user wants it now; a later change is told to the room.
+        if let (Some(options), Some(enabled)) = (builder.encryption_options().cloned(), *encrypted.borrow_and_update())
+        {
+            builder = builder.encryption(options.with_enabled(enabled));
+        }
         let join = Join {
             id,
-            builder: self.builder.clone(),
+            builder,
             credentials,
             inputs,
             shown: Arc::clone(&self.shown),
@@ -108,6 +116,7 @@ impl JoinRoom for Rooms {
             transfers: Arc::clone(&self.transfers),
             plug_ins: Arc::clone(&self.plug_ins),
             muted: self.muted.clone(),
+            encrypted,
         };
         // It ends when the session's task lets go of the commands.
         tokio::spawn(join.run(commands));
@@ -136,6 +145,7 @@ struct Join {
     transfers: Arc<Transfers>,
     plug_ins: Arc<PlugIns>,
     muted: watch::Receiver<bool>,
+    encrypted: watch::Receiver<Option<bool>>,
 }
 
 impl Join {
@@ -198,6 +208,7 @@ struct Link<'a> {
     plug_ins: &'a PlugIns,
     /// Whether the user wants the microphone muted.
     muted: watch::Receiver<bool>,
+    encrypted: watch::Receiver<Option<bool>>,
     shown: &'a ShownRoom,
     registered: HashMap<String, crate::rpc::Method>,
     last_key: StreamKey,
@@ -222,6 +233,7 @@ impl<'a> Link<'a> {
             transfers: &join.transfers,
             plug_ins: &join.plug_ins,
             muted: join.muted.clone(),
+            encrypted: join.encrypted.clone(),
             shown: &join.shown,
             registered: HashMap::new(),
             last_key: 0,
@@ -280,6 +292,7 @@ impl<'a> Link<'a> {
                 }
                 // A session that is gone leaves the room.
                 Ok(()) = self.muted.changed() => self.mute(),
+                Ok(()) = self.encrypted.changed() => self.encrypt().await,
                 // Events say most of it, each change in its order. The snapshot may be ahead of them, so it has to wait for
                 // them; it has what no event says, and what one was missed of.
                 Ok(()) = participants.changed(), if show_at.is_none() => show_at = Some(clock::now().at + SETTLING),
@@ -351,8 +364,22 @@ impl<'a> Link<'a> {
                     self.tell(RoomInput::LegacySegment(segment)).await;
                 }
             }
+            RoomEvent::E2eeStateChanged { participant, publication, state, .. } if state.is_failure() => {
+                let participant = participant.identity.clone();
+                let track = publication.map(|publication| publication.sid.clone());
+                self.tell(RoomInput::EncryptionFailed(EncryptionError { participant, track, state })).await;
+            }
             RoomEvent::Lagged(missed) => tracing::warn!(missed, "the session missed events of its room"),
             _ => {}
+        }
+    }
+
+    async fn encrypt(&mut self) {
+        let enabled = *self.encrypted.borrow_and_update();
+        if let Some(enabled) = enabled
+            && let Err(error) = self.room.set_encryption_enabled(enabled).await
+        {
+            tracing::debug!(%error, "the room's encryption is as it was");
         }
     }
 

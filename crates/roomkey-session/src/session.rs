@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use roomkey_room::{
-    ParticipantIdentity, ParticipantState, Participants, RemoteTrack, Room, RoomBuilder, RoomInfo, RpcRequest,
-    TokenTimes,
+    EncryptionOptions, ParticipantIdentity, ParticipantState, Participants, RemoteTrack, Room, RoomBuilder, RoomInfo,
+    RpcRequest, TokenTimes,
 };
 use roomkey_source::{FetchError, FixedTokenSource};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use crate::agent_state::{AgentFailure, AgentSnapshot, AgentState};
 use crate::builder::SessionBuilder;
 use crate::call_agent::CallAgent;
 use crate::core::StartId;
-use crate::error::{AgentError, SessionError, StartError};
+use crate::error::{AgentError, NoEncryption, SessionError, StartError};
 use crate::event_stream::EventStream;
 use crate::message::{Message, MessageEvent, MessageId, Status};
 use crate::microphone_switch::MicrophoneSwitch;
@@ -81,6 +81,8 @@ impl Session {
 
     pub(crate) fn new(settings: Settings, source: FixedTokenSource, room: RoomBuilder, plug_ins: PlugIns) -> Self {
         let shown = Arc::new(Shown::new());
+        let is_encrypted = room.encryption_options().map(EncryptionOptions::is_enabled);
+        shown.encrypted.send_replace(is_encrypted);
         let methods = Arc::new(Methods::default());
         let rooms = Rooms {
             builder: room,
@@ -90,6 +92,7 @@ impl Session {
             transfers: Arc::clone(&shown.transfers),
             plug_ins: Arc::new(plug_ins),
             muted: shown.muted.subscribe(),
+            encrypted: shown.encrypted.subscribe(),
         };
         Self::with(settings, source, rooms, shown, methods)
     }
@@ -387,6 +390,26 @@ impl Session {
     /// To mute the microphone and unmute it, in whatever room the session has.
     pub fn microphone(&self) -> MicrophoneSwitch {
         MicrophoneSwitch::new(self.clone())
+    }
+
+    /// Encrypts what this client sends from now on, or does not, in the room that there is and in those to come. See
+    /// [`Room::set_encryption_enabled`](roomkey_room::Room::set_encryption_enabled).
+    ///
+    /// # Errors
+    ///
+    /// [`NoEncryption`] if the session was built without [`encryption`](SessionBuilder::encryption).
+    pub fn set_encryption_enabled(&self, enabled: bool) -> Result<(), NoEncryption> {
+        let mut is_configured = false;
+        self.shared.shown.encrypted.send_if_modified(|now| {
+            is_configured = now.is_some();
+            is_configured && now.replace(enabled) != Some(enabled)
+        });
+        if is_configured { Ok(()) } else { Err(NoEncryption) }
+    }
+
+    /// Whether what this client sends is encrypted.
+    pub fn is_encryption_enabled(&self) -> bool {
+        self.shared.shown.encrypted.borrow().unwrap_or(false)
     }
 
     /// What happens from now on.

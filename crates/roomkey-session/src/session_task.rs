@@ -83,6 +83,8 @@ pub(crate) struct Shown {
     pub(crate) metrics: watch::Sender<SessionMetrics>,
     /// Whether the user wants the microphone muted.
     pub(crate) muted: watch::Sender<bool>,
+    /// Whether the user wants to be encrypted; nothing without keys.
+    pub(crate) encrypted: watch::Sender<Option<bool>>,
     pub(crate) room: Arc<ShownRoom>,
     pub(crate) message_events: Broadcast<MessageEvent>,
     pub(crate) events: Broadcast<SessionEvent>,
@@ -102,6 +104,7 @@ impl Shown {
             participants: watch::Sender::new(Arc::default()),
             metrics: watch::Sender::new(SessionMetrics::default()),
             muted: watch::Sender::new(false),
+            encrypted: watch::Sender::new(None),
             room: Arc::new(ShownRoom::new()),
             message_events: Broadcast::default(),
             events: Broadcast::default(),

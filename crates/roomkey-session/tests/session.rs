@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use roomkey_dev_server::{Config, DevServer};
 use roomkey_room::{
-    AudioFrame, AudioSource, AudioSourceOptions, AudioStreamOptions, DataPacket, ParticipantKind, Participants, Room,
-    RoomEvent, RpcError, RpcRequest, TextStreamOptions, TrackKind, TrackSource,
+    AudioFrame, AudioSource, AudioSourceOptions, AudioStreamOptions, DataPacket, EncryptionKey, EncryptionOptions,
+    EncryptionState, KeyProvider, ParticipantKind, Participants, Room, RoomEvent, RpcError, RpcRequest,
+    TextStreamOptions, TrackKind, TrackSource,
 };
 use roomkey_session::{
     AgentExpectation, AgentSelector, AgentState, AttachmentStatus, CallError, EndReason, Message, MessageId,
@@ -816,4 +817,52 @@ async fn a_muted_microphone_stays_muted_in_the_room_that_follows_a_lost_one() {
     ann.microphone().unmute();
     until(&mut ann.participants(), is(false)).await;
     next.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_encrypted_session_is_read_by_who_has_the_key_and_shows_others_why_they_read_nothing() {
+    let server = server().await;
+    let keys = |secret: u8| KeyProvider::with_shared_key(&EncryptionKey::raw([secret; 32]));
+    let encrypted = |identity: &str, secret| {
+        let bound = source(&server, identity, "secret", false).bind(FetchOptions::new());
+        let builder = Session::builder(bound).agent(AgentExpectation::None);
+        builder.encryption(EncryptionOptions::new(keys(secret))).build()
+    };
+    let (alice, bob, eve) = (encrypted("alice", 1), encrypted("bob", 1), encrypted("eve", 2));
+    for session in [&alice, &bob, &eve] {
+        session.start(StartOptions::new()).await.unwrap();
+    }
+    let all_are_there = |all: &Arc<Participants>| {
+        let is_active = |who: &roomkey_room::Participant| who.state == roomkey_room::ParticipantState::Active;
+        ["bob", "eve"].into_iter().all(|who| all.remote.get(who).is_some_and(|who| is_active(who)))
+    };
+    drop(until(&mut alice.participants(), all_are_there).await);
+    alice.send("for those who know").await.unwrap();
+    message(&bob, |message| &*message.text == "for those who know").await;
+    let mut error = eve.error();
+    let error = until(&mut error, Option::is_some).await.clone();
+    let Some(SessionError::Encryption(error)) = error.as_deref() else { panic!("{error:?}") };
+    assert_eq!((error.participant.as_str(), error.state), ("alice", EncryptionState::DecryptionFailed));
+    assert!(eve.messages().borrow().is_empty() && error.to_string() == "data of alice: decryption_failed");
+
+    // In the clear, until that is taken back; the wish outlives the room.
+    assert!(alice.is_encryption_enabled());
+    alice.set_encryption_enabled(false).unwrap();
+    let room = alice.room().unwrap();
+    timeout(PATIENCE, async {
+        while room.is_encryption_enabled() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    alice.send("for all").await.unwrap();
+    message(&eve, |message| &*message.text == "for all").await;
+    alice.end().await;
+    alice.start(StartOptions::new()).await.unwrap();
+    assert!(!alice.room().unwrap().is_encryption_enabled());
+
+    let plain = session(&server, "trent");
+    assert_eq!(plain.set_encryption_enabled(true), Err(roomkey_session::NoEncryption));
+    assert!(!plain.is_encryption_enabled());
 }

@@ -10,14 +10,15 @@ pub use roomkey_room::device;
 pub use roomkey_room::{
     AudioFrame, AudioProcessor, AudioSource, AudioSourceOptions, AudioStream, AudioStreamOptions, ByteStreamOptions,
     ByteStreamReader, ByteStreamWriter, ChatMessage, ConnectError, ConnectErrorKind, ConnectionQuality,
-    ConnectionState, DataPacket, DisconnectReason, EncodedVideoFrame, FileError, FileSender, IceServer,
-    IceTransportPolicy, LocalParticipant, LocalTrack, LocalTrackPublication, Participant, ParticipantIdentity,
-    ParticipantKind, ParticipantSid, ParticipantState, ParticipantTrackPermission, Participants, PublishError,
-    Recording, RemoteTrack, Room, RoomBuilder, RoomError, RoomEvent, RoomEvents, RoomInfo, RoomOptions, RoomSid,
-    RpcError, RpcInvocation, RpcRequest, SendStreamError, SipDtmf, StreamError, TakeOnce, TextStreamOptions,
-    TextStreamReader, TextStreamWriter, TrackKind, TrackPublication, TrackPublishOptions, TrackSid, TrackSource,
-    Transcription, TranscriptionSegment, VideoCodec, VideoDecoder, VideoFrame, VideoSettings, VideoSource,
-    VideoSourceOptions, VideoStream, VideoStreamOptions, WeakRoom,
+    ConnectionState, DataPacket, DisconnectReason, EncodedVideoFrame, EncryptionKey, EncryptionOptions,
+    EncryptionState, FileError, FileSender, IceServer, IceTransportPolicy, KeyError, KeyProvider, KeyProviderOptions,
+    LocalParticipant, LocalTrack, LocalTrackPublication, Participant, ParticipantIdentity, ParticipantKind,
+    ParticipantSid, ParticipantState, ParticipantTrackPermission, Participants, PublishError, Recording, RemoteTrack,
+    Room, RoomBuilder, RoomError, RoomEvent, RoomEvents, RoomInfo, RoomOptions, RoomSid, RpcError, RpcInvocation,
+    RpcRequest, SendStreamError, SipDtmf, StreamError, TakeOnce, TextStreamOptions, TextStreamReader, TextStreamWriter,
+    TrackKind, TrackPublication, TrackPublishOptions, TrackSid, TrackSource, Transcription, TranscriptionSegment,
+    VideoCodec, VideoDecoder, VideoFrame, VideoSettings, VideoSource, VideoSourceOptions, VideoStream,
+    VideoStreamOptions, WeakRoom,
 };
 #[cfg(feature = "session")]
 #[doc(inline)]

@@ -21,6 +21,13 @@ impl AudioInlet {
         (Self { input: Arc::clone(&input), _closing: Arc::new(CloseOnDrop(Arc::clone(&input))) }, input)
     }
 
+    /// A packet has come that can't be read. False where nobody reads the stream any more.
+    pub(crate) fn count_undecrypted(&self) -> bool {
+        let mut queue = self.input.lock();
+        queue.undecrypted += 1;
+        !queue.closed
+    }
+
     /// Hands over a packet that came at `now`. False where nobody reads the stream any more.
     pub(crate) fn push(&self, now: Instant, packet: IncomingAudio) -> bool {
         let waker = {
@@ -57,6 +64,7 @@ pub(crate) struct Input(Mutex<Queue>);
 pub(crate) struct Queue {
     pub(crate) packets: VecDeque<(Instant, IncomingAudio)>,
     pub(crate) dropped: u64,
+    pub(crate) undecrypted: u64,
     pub(crate) closed: bool,
     pub(crate) waker: Option<Waker>,
 }

@@ -21,6 +21,8 @@ pub struct AudioStreamStats {
     pub dropped: u64,
     /// Packets and frames that are not what they should be.
     pub malformed: u64,
+    /// Packets of a track that is encrypted end to end that could not be decrypted. They count as lost too.
+    pub undecrypted: u64,
     /// How long the frame that was played last had waited: the delay that the stream adds to that of the network.
     pub delay: Duration,
 }

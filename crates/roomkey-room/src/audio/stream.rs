@@ -38,6 +38,7 @@ pub struct AudioStream {
     silence: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     dropped: u64,
+    undecrypted: u64,
 }
 
 impl AudioStream {
@@ -51,6 +52,7 @@ impl AudioStream {
             silence: options.continuous.then(clock::now),
             timer: None,
             dropped: 0,
+            undecrypted: 0,
         };
         (stream, inlet)
     }
@@ -63,7 +65,7 @@ impl AudioStream {
     /// What became of the packets up to now.
     pub fn stats(&self) -> AudioStreamStats {
         let stats = self.buffer.stats();
-        AudioStreamStats { dropped: stats.dropped + self.dropped, ..stats }
+        AudioStreamStats { dropped: stats.dropped + self.dropped, undecrypted: self.undecrypted, ..stats }
     }
 
     /// Takes what has come; true where nothing more will.
@@ -71,6 +73,7 @@ impl AudioStream {
         let (packets, closed) = {
             let mut queue = self.input.lock();
             self.dropped = queue.dropped;
+            self.undecrypted = queue.undecrypted;
             if !queue.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
                 queue.waker = Some(waker.clone());
             }

@@ -50,6 +50,9 @@ impl Core {
         if self.is_over() {
             return reply(Err(RpcError::of(RpcError::SEND_FAILED)));
         }
+        if self.encryption.as_ref().is_some_and(|encryption| encryption.is_sealing() && !encryption.can_seal()) {
+            return reply(Err(RpcError::of(RpcError::SEND_FAILED)));
+        }
         let at = self.system_time(now);
         let recipient = self.members.participants.get(&request.destination_identity).cloned();
         let version = (!self.server_version.is_empty()).then_some(self.server_version.as_str());

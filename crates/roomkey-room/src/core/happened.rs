@@ -12,6 +12,7 @@ use super::LocalTrackId;
 use crate::connect_error::ConnectError;
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::data_stream::reader::StreamReader;
+use crate::encryption::EncryptionState;
 use crate::names::{ParticipantIdentity, TrackSid};
 use crate::participant::Participant;
 use crate::publication::TrackPublication;
@@ -69,7 +70,11 @@ pub(crate) enum Happened {
         sender: ParticipantIdentity,
         participant: Option<Who>,
         value: proto::data_packet::Value,
+        /// Whether it was encrypted end to end.
+        is_encrypted: bool,
     },
+    /// Whether somebody's data can be decrypted is another thing than it was.
+    DataEncryptionChanged(ParticipantIdentity, EncryptionState),
     StreamOpened(StreamReader),
     RpcInvoked(InvocationId, RpcInvocation),
 }

@@ -308,6 +308,9 @@ impl Core {
         self.server_version = join.server_info.as_ref().map(|info| info.version.clone()).unwrap_or_default();
         self.room = join.room.clone().unwrap_or_default();
         self.told.push(Happened::RoomChanged(Box::new(self.room.clone())));
+        if let Some(encryption) = &self.settings.encryption {
+            encryption.joined(&own.identity, &join.sif_trailer);
+        }
         self.members.joined(own, &join.other_participants, &mut self.told);
         self.set_ice_servers(&join.ice_servers, join.client_configuration.as_ref());
         self.link.transports_mut().for_each(|transport| transport.gathering.restart(now));

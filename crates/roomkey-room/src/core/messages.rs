@@ -176,12 +176,31 @@ impl Core {
         if !self.may_publish(request.source) {
             return reply(Err(PublishError::NotAllowed));
         }
+        if request.is_encrypted && request.mime_type.eq_ignore_ascii_case("video/av1") {
+            return reply(Err(PublishError::NotEncryptable));
+        }
         let add = self.publishing.add(id, request, reply, now);
         // A join anew asks for all tracks.
         if !self.is_joining_anew() {
             self.ask(Request::AddTrack(add));
         }
         self.place_at_once(id, now);
+        self.settle(now);
+    }
+
+    /// Whether this client's tracks are encrypted is another thing: they are published anew.
+    pub(crate) fn set_encrypted(&mut self, is_encrypted: bool, now: Instant) {
+        for (id, add, sender) in self.publishing.set_encrypted(is_encrypted, now) {
+            if let (Some(sender), Some(transport)) = (sender, &mut self.link.publisher) {
+                transport.rtc.detach_sender(sender);
+                self.negotiate(now);
+            }
+            // A join anew asks for all tracks.
+            if !self.is_joining_anew() {
+                self.ask(Request::AddTrack(add));
+            }
+            self.place_at_once(id, now);
+        }
         self.settle(now);
     }
 

@@ -24,6 +24,7 @@ mod requests;
 mod transport;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -35,6 +36,7 @@ use url::Url;
 use crate::connect_error::{ConnectError, ConnectErrorKind};
 use crate::connection_state::{ConnectionState, DisconnectReason};
 use crate::data_stream::limits::StreamLimits;
+use crate::encryption::{DataEncryption, RoomEncryption};
 use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::names::TrackSid;
 use crate::region_failover::RegionFailover;
@@ -109,6 +111,7 @@ pub(crate) struct Settings {
     /// In the place of those that the server names.
     pub(crate) ice_servers: Option<Vec<IceServer>>,
     pub(crate) region_failover: RegionFailover,
+    pub(crate) encryption: Option<Arc<RoomEncryption>>,
 }
 
 #[derive(Debug)]
@@ -137,6 +140,7 @@ pub(crate) struct Core {
     publishing: Publishing,
     permissions: Permissions,
     packets: Packets,
+    encryption: Option<DataEncryption>,
     calls: Calls,
     requests: Requests,
     room: proto::Room,
@@ -166,6 +170,7 @@ impl Core {
             token,
             unix_time: (now, unix_time),
             packets: Packets::new(settings.stream_limits.clone()),
+            encryption: settings.encryption.clone().map(DataEncryption::new),
             calls: Calls::new(Rng::with_seed(seed ^ 1)),
             settings,
             rng: Rng::with_seed(seed),

@@ -13,7 +13,9 @@ use super::{Core, Happened};
 use crate::data_stream::incoming::{IncomingStreams, Origin};
 use crate::data_stream::limits::StreamLimits;
 use crate::data_stream::reader::OpenReaders;
+use crate::encryption::EncryptionState;
 use crate::error::RoomError;
+use crate::names::ParticipantIdentity;
 use crate::participant::ParticipantState;
 
 /// The largest packet: what LiveKit's SDKs cap SCTP's messages at.
@@ -114,18 +116,21 @@ impl Core {
         if local.is_some_and(|local| !local.permission.can_publish_data) {
             return Err(RoomError::NotAllowed);
         }
-        if packet.encoded_len() + 16 > MAX_PACKET {
-            return Err(RoomError::TooLarge { limit: MAX_PACKET });
-        }
         let kind = if is_reliable { proto::data_packet::Kind::Reliable } else { proto::data_packet::Kind::Lossy };
         packet.set_kind(kind);
+        if is_reliable
+            && let Some(Value::User(user)) = &mut packet.value
+            && user.nonce.is_empty()
+        {
+            // Should it be sent again in another stay, its receiver can tell.
+            user.nonce = self.rng.u128(..).to_be_bytes().to_vec();
+        }
+        let room_for_nonce = if is_reliable { 0 } else { 16 };
+        if packet.encoded_len() + room_for_nonce > MAX_PACKET {
+            return Err(RoomError::TooLarge { limit: MAX_PACKET });
+        }
+        self.seal_packet(&mut packet)?;
         if is_reliable {
-            if let Some(Value::User(user)) = &mut packet.value
-                && user.nonce.is_empty()
-            {
-                // Should it be sent again in another stay, its receiver can tell.
-                user.nonce = self.rng.u128(..).to_be_bytes().to_vec();
-            }
             let packet = self.packets.outgoing.number(packet);
             self.packets.push(packet.encode_to_vec());
             self.packets.is_busy = self.packets.outgoing.kept_bytes() >= BUSY;
@@ -136,6 +141,37 @@ impl Core {
             let _ = transport.rtc.send_data(channel, true, packet.encode_to_vec(), now);
         }
         Ok(())
+    }
+
+    /// Encrypts what is encrypted of packets, where that is on. It is once and for all: in another stay the same goes out.
+    fn seal_packet(&mut self, packet: &mut proto::DataPacket) -> Result<(), RoomError> {
+        let Some(encryption) = self.encryption.as_mut().filter(|encryption| encryption.is_sealing()) else {
+            return Ok(());
+        };
+        let Some(value) = packet.value.take() else { return Ok(()) };
+        let sealed = encryption.seal(value).map_err(|state| {
+            if state == EncryptionState::MissingKey {
+                RoomError::MissingKey
+            } else {
+                RoomError::Invalid("it could not be encrypted")
+            }
+        })?;
+        packet.value = Some(sealed);
+        if packet.encoded_len() > MAX_PACKET {
+            return Err(RoomError::TooLarge { limit: MAX_PACKET });
+        }
+        Ok(())
+    }
+
+    /// Decrypts a packet that is encrypted, where there may be keys; nothing if it can't be.
+    fn open_packet(&mut self, value: Value, sender: &str, now: Instant) -> Option<(Value, bool)> {
+        let Some(encryption) = &mut self.encryption else { return Some((value, false)) };
+        let Value::EncryptedPacket(packet) = value else { return Some((value, false)) };
+        let sender = ParticipantIdentity::from(sender);
+        let (value, changes) = encryption.open(now, &sender, packet);
+        let changed = |state| Happened::DataEncryptionChanged(sender.clone(), state);
+        self.told.extend(changes.into_iter().map(changed));
+        Some((value?, true))
     }
 
     /// Hands to the channel what it takes, and forgets what has arrived.
@@ -176,6 +212,9 @@ impl Core {
                     None => self.packets.streams.participant_left(&participant.identity, &participant.sid),
                 }
                 self.calls.rpc.participant_left(now, &participant.identity);
+                if let Some(encryption) = &mut self.encryption {
+                    encryption.left(&participant.identity);
+                }
             } else if let Happened::ParticipantActive(participant) = happened {
                 self.packets.streams.sender_is_active(&participant.sid, now);
             }
@@ -205,6 +244,9 @@ impl Core {
             return;
         }
         let Some(value) = packet.value else { return };
+        let Some((value, is_encrypted)) = self.open_packet(value, &packet.participant_identity, now) else {
+            return self.drain_streams(now);
+        };
         // Old servers name the sender of user data inside.
         let (mut identity, mut sid) = (packet.participant_identity, packet.participant_sid);
         if let Value::User(user) = &value {
@@ -216,7 +258,7 @@ impl Core {
                 (identity, sid) = (user.participant_identity.clone(), user.participant_sid.clone());
             }
         }
-        let origin = Origin { identity: identity.as_str().into(), sid: sid.as_str().into() };
+        let origin = Origin { identity: identity.as_str().into(), sid: sid.as_str().into(), is_encrypted };
         let value = self.calls.rpc.handle_packet(now, &origin.identity, value);
         let Some(value) = value.and_then(|value| self.packets.streams.handle_packet(now, &origin, value)) else {
             // At once, since what a packet unpacks to is bounded by what its reader may keep.
@@ -225,6 +267,6 @@ impl Core {
         let participant = self.members.sender(&identity, &sid);
         let sender =
             participant.as_ref().map_or_else(|| identity.as_str().into(), |participant| participant.identity.clone());
-        self.told.push(Happened::Packet { is_reliable, sender, participant, value });
+        self.told.push(Happened::Packet { is_reliable, sender, participant, value, is_encrypted });
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct TrackRequest {
     pub(crate) has_red: bool,
     pub(crate) has_dtx: bool,
     pub(crate) has_preconnect_buffer: bool,
+    /// Whether its frames are encrypted end to end.
+    pub(crate) is_encrypted: bool,
     pub(crate) dimensions: (u32, u32),
     /// Simulcast layers, smallest first: rid, width, height, bits per second. None for one layer.
     pub(crate) layers: Vec<Layer>,
@@ -84,6 +86,8 @@ impl std::fmt::Debug for LocalTrack {
 #[derive(Debug, Default)]
 pub(crate) struct Publishing {
     pub(crate) tracks: Vec<LocalTrack>,
+    /// How often tracks were asked for again since they are to be encrypted or not.
+    renamings: u32,
 }
 
 impl Publishing {
@@ -203,6 +207,28 @@ impl Publishing {
         self.tracks.iter_mut().filter(|track| track.is_lost).map(again).collect()
     }
 
+    /// Whether tracks are encrypted is another thing: those that were published otherwise are asked for again, under other
+    /// names. With the places that they had in the connection.
+    pub(crate) fn set_encrypted(
+        &mut self,
+        is_encrypted: bool,
+        now: Instant,
+    ) -> Vec<(LocalTrackId, proto::AddTrackRequest, Option<SenderId>)> {
+        let again = |track: &mut LocalTrack| {
+            track.request.is_encrypted = is_encrypted;
+            if let Some(sid) = track.sid.take() {
+                track.previous = Some(sid);
+                track.request.has_preconnect_buffer = false;
+            }
+            track.info = None;
+            track.stage = Stage::Requested(now + PUBLISH_TIMEOUT);
+            self.renamings += 1;
+            track.cid = format!("TR_local_{}_e{}", track.id, self.renamings);
+            (track.id, track.request.to_add_track(&track.cid), track.sender.take())
+        };
+        self.tracks.iter_mut().filter(|track| track.request.is_encrypted != is_encrypted).map(again).collect()
+    }
+
     /// A resume has taken its time: what was asked for before it gets the whole of its own again.
     pub(crate) fn postpone(&mut self, now: Instant) {
         for track in &mut self.tracks {
@@ -263,11 +289,14 @@ impl TrackRequest {
             width: self.dimensions.0,
             height: self.dimensions.1,
             muted: self.is_muted,
-            disable_red: !self.has_red,
+            disable_red: !self.has_red || self.is_encrypted,
             stream: self.stream.clone(),
             ..Default::default()
         };
         add.set_source(read::write_source(self.source));
+        if self.is_encrypted {
+            add.set_encryption(proto::encryption::Type::Gcm);
+        }
         match self.kind {
             TrackKind::Audio => {
                 add.set_type(proto::TrackType::Audio);

@@ -52,8 +52,10 @@ pub enum StreamError {
     DecompressionBomb,
     /// The contents are compressed in a way that this client does not know.
     UnknownCompression,
-    /// The contents are encrypted, which this client does not read.
+    /// The contents are encrypted in a way that this client does not read.
     Encrypted,
+    /// The stream began encrypted end to end and goes on without, or the other way round.
+    EncryptionMismatch,
     /// The header has no id, or does not say whether it is of text or of bytes.
     InvalidHeader,
     /// The metadata of a stream (id, topic, attributes, destinations, …) is larger than a packet may be or a limit allows.
@@ -103,7 +105,8 @@ impl fmt::Display for StreamError {
             Self::InvalidDeflate => f.write_str("the stream could not be decompressed"),
             Self::DecompressionBomb => f.write_str("the stream decompresses to more than is allowed"),
             Self::UnknownCompression => f.write_str("the stream is compressed in an unknown way"),
-            Self::Encrypted => f.write_str("the stream is encrypted, which is not supported"),
+            Self::Encrypted => f.write_str("the stream is encrypted in a way that is not supported"),
+            Self::EncryptionMismatch => f.write_str("the stream is encrypted in part"),
             Self::InvalidHeader => f.write_str("the stream's header has no id or no kind"),
             Self::MetadataTooLarge { bytes, limit } => {
                 write!(f, "the stream's metadata has {bytes} bytes, {limit} are allowed")

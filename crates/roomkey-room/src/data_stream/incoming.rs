@@ -45,6 +45,8 @@ pub(crate) struct Origin {
     pub(crate) identity: ParticipantIdentity,
     /// `DataPacket.participant_sid`: who sent it. Older servers leave it empty.
     pub(crate) sid: ParticipantSid,
+    /// Whether what was sent was encrypted end to end.
+    pub(crate) is_encrypted: bool,
 }
 
 /// What happened to a stream. Each that is opened is closed once, and nothing follows that.
@@ -279,7 +281,7 @@ impl IncomingStreams {
             return Err(StreamError::InvalidHeader);
         }
         #[expect(deprecated, reason = "older senders say it here")]
-        if header.encryption_type != 0 {
+        if header.encryption_type != 0 && !origin.is_encrypted {
             return Err(StreamError::Encrypted);
         }
         let (bytes, limit) = (metadata_bytes(header), self.limits.metadata_bytes);
@@ -308,6 +310,9 @@ impl IncomingStreams {
         // A chunk of no stream belongs to one that was refused, has failed, is ignored, or began before this client joined.
         let Some(key) = self.key(origin, &chunk.stream_id) else { return };
         let Some(stream) = self.open.get_mut(&key) else { return };
+        if stream.origin.is_encrypted != origin.is_encrypted {
+            return self.close(key, None, Err(StreamError::EncryptionMismatch));
+        }
         stream.last_heard = now;
         stream.sender_goes_on(origin);
         if chunk.chunk_index < stream.next_index {
@@ -332,6 +337,9 @@ impl IncomingStreams {
     fn handle_trailer(&mut self, origin: &Origin, trailer: proto::Trailer) {
         let Some(key) = self.key(origin, &trailer.stream_id) else { return };
         let Some(stream) = self.open.get(&key) else { return };
+        if stream.origin.is_encrypted != origin.is_encrypted {
+            return self.close(key, None, Err(StreamError::EncryptionMismatch));
+        }
         let bytes = trailer.reason.len() + attributes_bytes(&trailer.attributes);
         let limit = self.limits.metadata_bytes;
         if bytes > limit {

@@ -240,7 +240,7 @@ impl Us {
         if !self.finished.is_empty() {
             return;
         }
-        let origin = Origin { identity: "livekit".into(), sid: "PA_livekit".into() };
+        let origin = Origin { identity: "livekit".into(), sid: "PA_livekit".into(), ..Origin::default() };
         let value = self.from_livekit.recv().await.unwrap().value.unwrap();
         if let Some(value) = self.rpc.handle_packet(self.now, &origin.identity, value) {
             self.streams.handle_packet(self.now, &origin, value);

@@ -12,6 +12,7 @@ use super::packet::{Depacketized, MAX_FRAME, VideoPacket};
 use super::timeline::Timeline;
 use super::{av1, h264, vp8, vp9};
 use crate::clock::later;
+use crate::encryption::FrameOpener;
 
 /// Puts packets in order and frames together.
 ///
@@ -37,6 +38,8 @@ pub(super) struct FrameAssembler {
     request: KeyframeRequest,
     timeline: Timeline,
     frames: VecDeque<EncodedVideoFrame>,
+    /// What opens frames, of a track that is encrypted end to end.
+    opener: Option<FrameOpener>,
     stats: AssemblerStats,
 }
 
@@ -48,6 +51,7 @@ pub(super) struct AssemblerStats {
     pub(super) lost_frames: u64,
     pub(super) malformed_frames: u64,
     pub(super) last_malformed: Option<MalformedVideo>,
+    pub(super) undecrypted_frames: u64,
 }
 
 #[derive(Debug)]
@@ -96,8 +100,14 @@ impl FrameAssembler {
             request: KeyframeRequest::default(),
             timeline: Timeline::default(),
             frames: VecDeque::new(),
+            opener: None,
             stats: AssemblerStats::default(),
         }
+    }
+
+    /// Whose frames are sealed.
+    pub(super) fn with_opener(self, opener: Option<FrameOpener>) -> Self {
+        Self { opener, ..self }
     }
 
     pub(super) fn stats(&self) -> AssemblerStats {
@@ -128,7 +138,7 @@ impl FrameAssembler {
             self.stats.unused_packets += 1;
             return;
         }
-        let begins_keyframe = begins_keyframe(&packet);
+        let begins_keyframe = self.begins_keyframe(&packet);
         self.held_bytes += Self::cost(&packet);
         self.held.insert(sequence, Held { packet, arrived: now });
         if self.position.is_none() {
@@ -245,7 +255,8 @@ impl FrameAssembler {
         if let Some(position) = self.position.take() {
             self.raise_floor(position.cursor);
         }
-        let found = self.held.iter().find(|(_, held)| begins_keyframe(&held.packet)).map(|(sequence, _)| *sequence);
+        let found =
+            self.held.iter().find(|(_, held)| self.begins_keyframe(&held.packet)).map(|(sequence, _)| *sequence);
         match found {
             Some(sequence) => self.begin_at(sequence),
             None => self.request.want(now),
@@ -286,7 +297,19 @@ impl FrameAssembler {
         let (codec, timestamp, capture_time) = (first.codec, first.timestamp, first.capture_time);
         let length: usize = packets.iter().map(|packet| packet.payload.len()).sum();
         let joined = if length > MAX_FRAME { Err(MalformedVideo::TooLarge) } else { depacketize(codec, &packets) };
-        match joined {
+        let opened = match (joined, &mut self.opener) {
+            (Ok(frame), Some(opener)) => match open(opener, now, codec, frame) {
+                Some(frame) => Ok(frame),
+                None => {
+                    // What comes next may be opened, but says nothing without this one.
+                    self.stats.undecrypted_frames += 1;
+                    self.decodable = None;
+                    return;
+                }
+            },
+            (joined, _) => joined,
+        };
+        match opened {
             Ok(frame) if !frame.has_picture => self.keep_prefix(&frame.data),
             Ok(frame) if frame.is_keyframe || self.decodable == Some(codec) => {
                 self.decodable = Some(codec);
@@ -337,6 +360,13 @@ impl FrameAssembler {
         });
     }
 
+    fn begins_keyframe(&self, packet: &VideoPacket) -> bool {
+        match packet.codec {
+            VideoCodec::Vp9 if self.opener.is_some() => vp9::says_keyframe(&packet.payload),
+            VideoCodec::Vp8 | VideoCodec::H264 | VideoCodec::Vp9 | VideoCodec::Av1 => begins_keyframe(packet),
+        }
+    }
+
     /// A sender of more than any frame has loses what is held.
     fn keep_bounds(&mut self, now: Instant) {
         let is_over = |this: &Self| this.held.len() > Self::MOST_PACKETS || this.held_bytes > MAX_FRAME + MAX_FRAME / 4;
@@ -356,6 +386,22 @@ impl FrameAssembler {
             self.drop_first();
         }
     }
+}
+
+/// The frame that was sealed; one without a picture never was.
+fn open(opener: &mut FrameOpener, now: Instant, codec: VideoCodec, frame: Depacketized) -> Option<Depacketized> {
+    let mut data = Vec::with_capacity(frame.data.len());
+    let ends = frame.layers.iter().copied().chain([frame.data.len()]);
+    let mut begin = 0;
+    for end in ends {
+        data.extend_from_slice(&opener.open(now, codec.to_encryption(), frame.data.get(begin..end)?)?);
+        begin = end;
+    }
+    let is_keyframe = match codec {
+        VideoCodec::Vp9 => FrameFacts::of(codec, &data).is_keyframe,
+        VideoCodec::Vp8 | VideoCodec::H264 | VideoCodec::Av1 => frame.is_keyframe,
+    };
+    Some(Depacketized { data, is_keyframe, ..frame })
 }
 
 fn begins_keyframe(packet: &VideoPacket) -> bool {

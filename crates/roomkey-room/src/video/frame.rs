@@ -8,6 +8,7 @@ use roomkey_rtc::Codec;
 
 use super::layer::VideoQuality;
 use super::{av1, h264, vp8, vp9};
+use crate::encryption::FrameCodec;
 
 /// How a track's pictures are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +50,15 @@ impl VideoCodec {
             Self::H264 => Codec::H264,
             Self::Vp9 => Codec::Vp9,
             Self::Av1 => Codec::Av1,
+        }
+    }
+
+    pub(super) fn to_encryption(self) -> FrameCodec {
+        match self {
+            Self::Vp8 => FrameCodec::Vp8,
+            Self::H264 => FrameCodec::H264,
+            Self::Vp9 => FrameCodec::Vp9,
+            Self::Av1 => FrameCodec::Av1,
         }
     }
 

@@ -9,6 +9,7 @@ use super::frame::VideoCodec;
 use super::layer::{SubscribedQualities, VideoLayer, VideoQuality};
 use super::packet::VideoPacket;
 use super::source::Shared;
+use crate::encryption::TrackEncryption;
 
 /// The room's end of a [`VideoSource`](super::VideoSource). Dropping it leaves the source as it was before it was published.
 pub(crate) struct VideoOutlet {
@@ -64,6 +65,22 @@ impl VideoOutlet {
         }
     }
 
+    /// What is to seal the frames that are captured from now on; nothing, for frames as they are. Those that wait are dropped,
+    /// and each layer begins again with a key frame.
+    pub(crate) fn set_encryption(&self, encryption: Option<TrackEncryption>) {
+        let mut state = self.shared.state();
+        state.encryption = encryption;
+        state.needs_keyframe.fill(true);
+        let dropped = std::mem::take(&mut state.queue);
+        state.queue_bytes = 0;
+        let is_active = state.is_active;
+        drop(state);
+        drop(dropped);
+        if is_active {
+            self.request_keyframe(None);
+        }
+    }
+
     /// At most so many packets, in the order in which they are to be sent.
     pub(crate) fn poll_packets(&self, most: usize) -> Vec<OutgoingRtp> {
         self.take_packets(most).iter().map(VideoPacket::to_rtp).collect()
@@ -97,6 +114,7 @@ impl VideoOutlet {
 impl Drop for VideoOutlet {
     fn drop(&mut self) {
         self.set_active(false);
+        self.set_encryption(None);
         self.shared.set_subscribed(SubscribedQualities::ALL);
         let mut state = self.shared.state();
         state.has_outlet = false;

@@ -58,4 +58,6 @@ pub(super) struct Depacketized {
     /// Whether there is anything to show: parameter sets of H.264 can come alone.
     pub(super) has_picture: bool,
     pub(super) temporal_layer: Option<TemporalLayer>,
+    /// Where frames of further spatial layers begin in `data`.
+    pub(super) layers: Vec<usize>,
 }

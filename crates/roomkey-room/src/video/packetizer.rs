@@ -9,6 +9,7 @@ use super::layer::VideoQuality;
 use super::malformed::MalformedVideo;
 use super::packet::{MAX_FRAME, VideoPacket};
 use super::{av1, h264, vp8, vp9};
+use crate::encryption::{FrameSealer, TrackEncryption};
 
 /// Makes one layer's frames into packets.
 #[derive(Debug)]
@@ -19,13 +20,39 @@ pub(super) struct Packetizer {
     picture_id: u16,
     tl0_picture_index: u8,
     parameter_sets: ParameterSets,
+    sealer: Option<FrameSealer>,
+}
+
+/// Why there are no packets of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotPacketized {
+    Malformed(MalformedVideo),
+    NotSealed,
+}
+
+impl From<MalformedVideo> for NotPacketized {
+    fn from(malformed: MalformedVideo) -> Self {
+        Self::Malformed(malformed)
+    }
 }
 
 impl Packetizer {
     /// `picture_id` is the first one, at random: 15 bits are used.
     pub(super) fn new(codec: VideoCodec, layer: Option<VideoQuality>, picture_id: u16) -> Self {
         let parameter_sets = ParameterSets::default();
-        Self { codec, layer, sequence: 0, picture_id, tl0_picture_index: 0, parameter_sets }
+        Self { codec, layer, sequence: 0, picture_id, tl0_picture_index: 0, parameter_sets, sealer: None }
+    }
+
+    /// What is to seal the frames that come next.
+    pub(super) fn set_encryption(&mut self, encryption: Option<&TrackEncryption>) {
+        let is_the_same = match (&self.sealer, encryption) {
+            (Some(sealer), Some(encryption)) => sealer.is_of(encryption),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !is_the_same {
+            self.sealer = encryption.map(FrameSealer::new);
+        }
     }
 
     /// The packets of a frame, the last with a marker. An error leaves everything as if the frame had never been.
@@ -33,25 +60,33 @@ impl Packetizer {
         &mut self,
         frame: &EncodedVideoFrame,
         timestamp: u32,
-    ) -> Result<Vec<VideoPacket>, MalformedVideo> {
+    ) -> Result<Vec<VideoPacket>, NotPacketized> {
         if frame.data.len() > MAX_FRAME {
-            return Err(MalformedVideo::TooLarge);
+            return Err(MalformedVideo::TooLarge.into());
         }
         let picture_id = self.picture_id & 0x7fff;
         let base = frame.temporal_layer.filter(|layer| layer.id == 0);
         let tl0_picture_index = self.tl0_picture_index.wrapping_add(u8::from(base.is_some()));
-        let payloads = match self.codec {
-            VideoCodec::Vp8 => {
-                let numbers = vp8::Numbers { picture_id, tl0_picture_index, temporal_layer: frame.temporal_layer };
-                vp8::packetize(&frame.data, numbers)?
+        let numbers = vp8::Numbers { picture_id, tl0_picture_index, temporal_layer: frame.temporal_layer };
+        let payloads = match (self.codec, &mut self.sealer) {
+            (VideoCodec::Vp8, None) => vp8::packetize(&frame.data, numbers)?,
+            (VideoCodec::H264, None) => h264::packetize(&frame.data, &mut self.parameter_sets)?,
+            (VideoCodec::Vp9, None) => vp9::packetize(&frame.data, vp9::facts(&frame.data), picture_id)?,
+            (VideoCodec::Av1, None) => av1::packetize(&frame.data)?,
+            (codec, Some(sealer)) => {
+                let mut seal = |data: &[u8]| sealer.seal(codec.to_encryption(), data).ok_or(NotPacketized::NotSealed);
+                match codec {
+                    VideoCodec::Vp8 => vp8::packetize(&seal(&frame.data)?, numbers)?,
+                    VideoCodec::H264 => h264::packetize_sealed(&frame.data, &mut self.parameter_sets, seal)?,
+                    // What the frame says of itself can't be read any more when it is sealed.
+                    VideoCodec::Vp9 => vp9::packetize(&seal(&frame.data)?, vp9::facts(&frame.data), picture_id)?,
+                    VideoCodec::Av1 => return seal(&frame.data).map(|_| Vec::new()),
+                }
             }
-            VideoCodec::H264 => h264::packetize(&frame.data, &mut self.parameter_sets)?,
-            VideoCodec::Vp9 => vp9::packetize(&frame.data, picture_id)?,
-            VideoCodec::Av1 => av1::packetize(&frame.data)?,
         };
         self.picture_id = picture_id.wrapping_add(1);
         self.tl0_picture_index = tl0_picture_index;
-        let last = payloads.len() - 1;
+        let last = payloads.len().saturating_sub(1);
         let packets = payloads.into_iter().enumerate().map(|(index, payload)| {
             let packet = VideoPacket {
                 codec: self.codec,

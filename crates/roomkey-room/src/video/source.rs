@@ -15,8 +15,9 @@ use super::layer::{SubscribedQualities, VideoLayer, VideoQuality};
 use super::malformed::MalformedVideo;
 use super::outlet::VideoOutlet;
 use super::packet::VideoPacket;
-use super::packetizer::Packetizer;
+use super::packetizer::{NotPacketized, Packetizer};
 use super::source_options::VideoSourceOptions;
+use crate::encryption::TrackEncryption;
 
 /// A track's pictures, as an encoder of the application makes them. A cheap handle of what is to be published.
 ///
@@ -83,15 +84,23 @@ impl VideoSource {
         let index = shared.layer_index(frame.layer).ok_or(CaptureError::UnknownLayer(frame.layer))?;
         // The order of frames is that of this lock, which the room never waits for.
         let mut packetizers = shared.packetizers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(refused) = shared.state().refusal(shared, index, frame.is_keyframe) {
+        let mut state = shared.state();
+        if let Some(refused) = state.refusal(shared, index, frame.is_keyframe) {
             return Ok(refused);
         }
+        let encryption = state.encryption.clone();
+        drop(state);
         let timestamp = to_ticks(frame.elapsed).wrapping_add(shared.timestamp_offset);
+        packetizers[index].set_encryption(encryption.as_ref());
         let packets = packetizers[index].packetize(frame, timestamp);
         let mut state = shared.state();
         // The room may have gone on meanwhile.
         if let Some(refused) = state.refusal(shared, index, frame.is_keyframe) {
             return Ok(refused);
+        }
+        if state.encryption.is_some() != encryption.is_some() {
+            state.needs_keyframe[index] = true;
+            return Ok(Captured::AwaitingKeyframe);
         }
         let (captured, waker) = match packets {
             Ok(packets) if state.has_room_for(&packets) => {
@@ -103,9 +112,14 @@ impl VideoSource {
                 state.needs_keyframe[index] = true;
                 (Ok(Captured::QueueFull), None)
             }
-            Err(malformed) => {
+            Err(NotPacketized::Malformed(malformed)) => {
                 state.needs_keyframe[index] = true;
                 (Err(CaptureError::Malformed(malformed)), None)
+            }
+            Err(NotPacketized::NotSealed) => {
+                state.stats.dropped_frames += 1;
+                state.needs_keyframe[index] = true;
+                (Ok(Captured::NotEncrypted), None)
             }
         };
         drop(state);
@@ -177,6 +191,9 @@ pub enum Captured {
     AwaitingKeyframe,
     /// The network takes less than the encoder makes.
     QueueFull,
+    /// The track is encrypted end to end and the frame could not be: there is no key, or the codec is AV1, which LiveKit's
+    /// clients do not encrypt. The room's [`E2eeStateChanged`](crate::RoomEvent::E2eeStateChanged) says which.
+    NotEncrypted,
 }
 
 /// Why a frame is nothing for the source.
@@ -222,7 +239,7 @@ pub struct VideoSourceStats {
     pub packets: u64,
     /// Bytes of payload in the packets.
     pub bytes: u64,
-    /// Frames that were dropped since the queue was full or a key frame had to come first.
+    /// Frames that were dropped since the queue was full, a key frame had to come first, or they could not be encrypted.
     pub dropped_frames: u64,
     /// Key frames that were asked for.
     pub keyframe_requests: u64,
@@ -314,6 +331,7 @@ pub(super) struct State {
     pub(super) needs_keyframe: Vec<bool>,
     pub(super) has_outlet: bool,
     pub(super) is_active: bool,
+    pub(super) encryption: Option<TrackEncryption>,
     pub(super) room_waker: Option<Arc<dyn Fn() + Send + Sync>>,
     stats: VideoSourceStats,
 }
@@ -329,6 +347,7 @@ impl State {
             needs_keyframe: vec![true; layers],
             has_outlet: false,
             is_active: false,
+            encryption: None,
             room_waker: None,
             stats: VideoSourceStats::default(),
         }

@@ -14,6 +14,7 @@ use super::assembler::FrameAssembler;
 use super::frame::EncodedVideoFrame;
 use super::malformed::MalformedVideo;
 use super::packet::VideoPacket;
+use crate::encryption::FrameOpener;
 
 /// How a [`VideoStream`] waits and holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +146,8 @@ pub struct VideoStreamStats {
     pub malformed_frames: u64,
     /// What was wrong with the last of them.
     pub last_malformed: Option<MalformedVideo>,
+    /// Frames of a track that is encrypted end to end that could not be decrypted. None of them is given.
+    pub undecrypted_frames: u64,
     /// Frames that were whole and were dropped, since the consumer is slow.
     pub dropped_frames: u64,
     /// Key frames that were asked for.
@@ -159,11 +162,11 @@ pub(crate) struct VideoInlet {
 }
 
 impl VideoInlet {
-    /// The two ends. The inlet is the room's.
-    pub(crate) fn new(options: VideoStreamOptions) -> (Self, VideoStream) {
+    /// The two ends. The inlet is the room's; of a track that is encrypted end to end it opens the frames.
+    pub(crate) fn new(options: VideoStreamOptions, opener: Option<FrameOpener>) -> (Self, VideoStream) {
         let shared = Arc::new(Shared { most_frames: options.queue.max(1), state: Mutex::default() });
         let stream = VideoStream { shared: Arc::clone(&shared) };
-        (Self { shared, assembler: FrameAssembler::new(options.reorder_wait) }, stream)
+        (Self { shared, assembler: FrameAssembler::new(options.reorder_wait).with_opener(opener) }, stream)
     }
 
     /// What to call when [`poll_keyframe_request`](Self::poll_keyframe_request) or
@@ -330,6 +333,7 @@ impl State {
         self.stats.lost_frames = counted.lost_frames;
         self.stats.malformed_frames = counted.malformed_frames;
         self.stats.last_malformed = counted.last_malformed;
+        self.stats.undecrypted_frames = counted.undecrypted_frames;
     }
 }
 

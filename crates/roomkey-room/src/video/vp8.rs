@@ -54,7 +54,13 @@ pub(super) fn begins_keyframe(payload: &[u8]) -> bool {
 }
 
 pub(super) fn depacketize<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Result<Depacketized, MalformedVideo> {
-    let mut frame = Depacketized { data: Vec::new(), is_keyframe: false, has_picture: true, temporal_layer: None };
+    let mut frame = Depacketized {
+        data: Vec::new(),
+        is_keyframe: false,
+        has_picture: true,
+        temporal_layer: None,
+        layers: Vec::new(),
+    };
     for (index, payload) in payloads.enumerate() {
         let (descriptor, data) = Descriptor::parse(payload).ok_or(MalformedVideo::Truncated)?;
         if descriptor.is_start != (index == 0) {

@@ -46,11 +46,11 @@ fn keyframe_dimensions(bits: &mut BitReader<'_>) -> Option<FrameFacts> {
 }
 
 /// In non-flexible mode: each frame refers to the one before it, and a key frame says so in a scalability structure.
-pub(super) fn packetize(data: &[u8], picture_id: u16) -> Result<Vec<Vec<u8>>, MalformedVideo> {
+/// `facts` are the frame's, which `data` does not say if it is sealed.
+pub(super) fn packetize(data: &[u8], facts: FrameFacts, picture_id: u16) -> Result<Vec<Vec<u8>>, MalformedVideo> {
     if data.is_empty() {
         return Err(MalformedVideo::Empty);
     }
-    let facts = facts(data);
     let structure = if facts.is_keyframe { scalability_structure(facts.dimensions) } else { Vec::new() };
     let [high, low] = (picture_id | 0x8000).to_be_bytes();
     let room = MAX_PAYLOAD - 3 - structure.len();
@@ -92,9 +92,20 @@ pub(super) fn begins_keyframe(payload: &[u8]) -> bool {
     Descriptor::parse(payload).is_some_and(|(descriptor, data)| descriptor.begins_picture() && facts(data).is_keyframe)
 }
 
+/// Whether the packet says that it begins a picture that needs no other one: all that can be read of a sealed one.
+pub(super) fn says_keyframe(payload: &[u8]) -> bool {
+    Descriptor::parse(payload).is_some_and(|(descriptor, _)| descriptor.begins_picture() && !descriptor.is_predicted)
+}
+
 /// A picture may have several spatial layers: their frames come one after the other, as in a superframe without an index.
 pub(super) fn depacketize<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Result<Depacketized, MalformedVideo> {
-    let mut frame = Depacketized { data: Vec::new(), is_keyframe: false, has_picture: true, temporal_layer: None };
+    let mut frame = Depacketized {
+        data: Vec::new(),
+        is_keyframe: false,
+        has_picture: true,
+        temporal_layer: None,
+        layers: Vec::new(),
+    };
     let mut is_within = false;
     for (index, payload) in payloads.enumerate() {
         let (descriptor, data) = Descriptor::parse(payload).ok_or(MalformedVideo::Truncated)?;
@@ -106,6 +117,9 @@ pub(super) fn depacketize<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Resul
             // Not all senders say in the descriptor that a frame needs another one; the frame itself does.
             frame.is_keyframe = descriptor.begins_picture() && facts(data).is_keyframe;
             frame.temporal_layer = descriptor.temporal_layer;
+        }
+        if index > 0 && descriptor.is_start {
+            frame.layers.push(frame.data.len());
         }
         frame.data.extend_from_slice(data);
     }
@@ -119,6 +133,7 @@ pub(super) fn depacketize<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Resul
 struct Descriptor {
     is_start: bool,
     is_end: bool,
+    is_predicted: bool,
     spatial_layer: u8,
     temporal_layer: Option<TemporalLayer>,
 }
@@ -132,7 +147,13 @@ impl Descriptor {
     fn parse(payload: &[u8]) -> Option<(Self, &[u8])> {
         let (&first, mut rest) = payload.split_first()?;
         let has = |bit: u8| first & bit != 0;
-        let mut descriptor = Self { is_start: has(0x08), is_end: has(0x04), spatial_layer: 0, temporal_layer: None };
+        let mut descriptor = Self {
+            is_start: has(0x08),
+            is_end: has(0x04),
+            is_predicted: has(0x40),
+            spatial_layer: 0,
+            temporal_layer: None,
+        };
         let is_flexible = has(0x10);
         if has(0x80) {
             let is_long = rest.first()? & 0x80 != 0;
@@ -191,10 +212,10 @@ mod tests {
     fn a_descriptor_has_what_rfc_9628_says() {
         let data = keyframe(1_500);
         assert_eq!(facts(&data), FrameFacts { is_keyframe: true, dimensions: Some((640, 360)) });
-        let payloads = packetize(&data, 300).unwrap();
+        let payloads = packetize(&data, facts(&data), 300).unwrap();
         assert_eq!(payloads[0][..11], [0x8a, 0x81, 0x2c, 0x18, 0x02, 0x80, 0x01, 0x68, 1, 0x04, 1]);
         assert_eq!(payloads[1][..3], [0x84, 0x81, 0x2c]);
-        let delta = packetize(&[0x86, 1, 2], 301).unwrap();
+        let delta = packetize(&[0x86, 1, 2], facts(&[0x86, 1, 2]), 301).unwrap();
         assert_eq!(delta, [[0xcc, 0x81, 0x2d, 0x86, 1, 2]]);
     }
 

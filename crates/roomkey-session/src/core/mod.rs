@@ -44,7 +44,7 @@ use self::outbox::Outbox;
 use self::preconnect::Preconnect;
 use crate::agent_state::{AgentFailure, AgentSnapshot, AgentState};
 use crate::clock::later;
-use crate::error::{ReceiveError, SendError, SessionError, StartError};
+use crate::error::{EncryptionError, ReceiveError, SendError, SessionError, StartError};
 use crate::message::{Message, MessageEvent};
 use crate::options::{Ready, Settings};
 use crate::session_event::SessionEvent;
@@ -130,6 +130,8 @@ pub(crate) enum RoomInput {
     MicrophonePublished(TrackSid),
     /// Somebody receives it.
     MicrophoneReceived(TrackSid),
+    /// Something can't be encrypted or decrypted.
+    EncryptionFailed(EncryptionError),
     /// A track was not published.
     NotPublished {
         error: PublishError,
@@ -361,6 +363,9 @@ impl Core {
             RoomInput::MicrophoneReceived(sid) => {
                 let output = self.preconnect.handle_received(&sid);
                 self.outputs.extend(output.map(Output::Preconnect));
+            }
+            RoomInput::EncryptionFailed(error) => {
+                self.outputs.push_back(Output::Failed(SessionError::Encryption(error)));
             }
             RoomInput::NotPublished { error, is_microphone } => {
                 let output = if is_microphone { self.preconnect.abandon() } else { None };

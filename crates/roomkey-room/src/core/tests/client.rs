@@ -17,6 +17,7 @@ use crate::connection_state::ConnectionState;
 use crate::core::{Core, Happened, LocalTrackId, SocketId, TrackRequest};
 use crate::data_stream::error::StreamError;
 use crate::data_stream::reader::{ByteStreamReader, StreamReader};
+use crate::encryption::{FrameCodec, FrameOpener, FrameSealer, RoomEncryption, TrackEncryption};
 use crate::error::PublishError;
 use crate::names::TrackSid;
 use crate::publication::{TrackKind, TrackSource};
@@ -52,6 +53,13 @@ pub(super) struct Client {
     pub(super) sent_by_udp: u32,
     pub(super) traffic: Option<Traffic>,
     pub(super) voice: Option<Voice>,
+    pub(super) encryption: Option<Arc<RoomEncryption>>,
+    sealer: Option<FrameSealer>,
+    openers: HashMap<TrackSid, FrameOpener>,
+    /// Whether each of the others' tracks is encrypted, as it came.
+    pub(super) subscribed: Vec<bool>,
+    /// Packets of data that were not opened.
+    pub(super) sealed: u32,
     pub(super) published: Arc<Mutex<Vec<Result<TrackSid, PublishError>>>>,
 }
 
@@ -64,6 +72,9 @@ pub(super) struct Traffic {
     /// Bytes beyond the number.
     pub(super) padding: usize,
 }
+
+/// What is in a packet of audio.
+const WORD: [u8; 4] = [0xfc, 1, 2, 3];
 
 /// The audio in a packet, 2,880 samples: the longest that Opus has.
 const PACKET: Duration = Duration::from_millis(60);
@@ -100,6 +111,11 @@ impl Client {
             sent_by_udp: 0,
             traffic: None,
             voice: None,
+            encryption: None,
+            sealer: None,
+            openers: HashMap::new(),
+            subscribed: Vec::new(),
+            sealed: 0,
             published: Arc::default(),
         }
     }
@@ -163,6 +179,7 @@ impl Client {
             has_red: false,
             has_dtx: false,
             has_preconnect_buffer: false,
+            is_encrypted: self.encryption.as_ref().is_some_and(|encryption| encryption.is_enabled()),
             dimensions: (0, 0),
             layers: Vec::new(),
         };
@@ -178,7 +195,18 @@ impl Client {
             Happened::Connected => return self.connected = Some(Ok(now)),
             Happened::ConnectFailed(error) => return self.connected = Some(Err(error)),
             Happened::StateChanged(state) => return self.states.push((now, state)),
-            Happened::Rtp(..) => return self.heard.push(now),
+            Happened::Rtp(track, packet) => {
+                let payload = match self.openers.get_mut(&track) {
+                    Some(opener) => opener.open(now, FrameCodec::Audio, &packet.payload),
+                    None => Some(packet.payload.to_vec()),
+                };
+                if payload.is_some_and(|payload| payload == WORD) {
+                    self.heard.push(now);
+                }
+                return;
+            }
+            Happened::Packet { value: Value::EncryptedPacket(_), .. } => return self.sealed += 1,
+            Happened::DataEncryptionChanged(who, state) => format!("data of {who} {state}"),
             Happened::Packet { is_reliable: true, sender, value: Value::User(user), .. } => {
                 if let Some(number) = user.payload.first_chunk() {
                     self.received.push((now, sender.to_string(), u32::from_be_bytes(*number)));
@@ -190,7 +218,14 @@ impl Client {
             Happened::TokenRefreshed(_) => "token refreshed".to_owned(),
             Happened::ParticipantConnected(who) => format!("connected {}", who.identity),
             Happened::ParticipantDisconnected(who, _) => format!("disconnected {}", who.identity),
-            Happened::TrackSubscribed(who, _) => format!("subscribed to {}", who.identity),
+            Happened::TrackSubscribed(who, track) => {
+                self.subscribed.push(track.is_encrypted);
+                if let Some(encryption) = self.encryption.as_ref().filter(|_| track.is_encrypted) {
+                    let opener = FrameOpener::new(encryption, who.identity.clone(), track.sid.clone());
+                    self.openers.insert(track.sid.clone(), opener);
+                }
+                format!("subscribed to {}", who.identity)
+            }
             Happened::TrackUnsubscribed(who, _) => format!("unsubscribed from {}", who.identity),
             Happened::TrackSubscriptionAllowed(who, track) => {
                 let may = if track.is_allowed { "may" } else { "may not" };
@@ -223,7 +258,15 @@ impl Client {
             voice.next += PACKET;
             voice.sequence += 1;
             let timestamp = u32::try_from(voice.sequence * 2_880).unwrap();
-            let packet = OutgoingRtp::new(Codec::Opus, voice.sequence, timestamp, vec![0xfc, 1, 2, 3])
+            let payload = match self.encryption.as_ref().filter(|encryption| encryption.is_enabled()) {
+                None => Some(WORD.to_vec()),
+                Some(room) => {
+                    let track = TrackEncryption { room: Arc::clone(room), id: voice.track };
+                    self.sealer.get_or_insert_with(|| FrameSealer::new(&track)).seal(FrameCodec::Audio, &WORD)
+                }
+            };
+            let Some(payload) = payload else { return };
+            let packet = OutgoingRtp::new(Codec::Opus, voice.sequence, timestamp, payload)
                 .with_audio_level(Some(-10), Some(true));
             // What can't be sent is lost, as a shell has it.
             let _ = self.core.send_rtp(voice.track, packet, now);

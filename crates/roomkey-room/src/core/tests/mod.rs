@@ -2,6 +2,7 @@
 
 mod address;
 mod client;
+mod encryption;
 mod gathering;
 mod hostile;
 mod joining;

@@ -19,6 +19,7 @@ use super::media_stream::MediaStream;
 use super::tcp::{Segment, Tcp};
 use super::turn_server::{Caller, TurnServer, Turned};
 use crate::core::{Core, DialId, Effect, Errand, Refusal, Resolved, Settings, SocketId, StreamTarget};
+use crate::encryption::EncryptionOptions;
 use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::options::RoomBuilder;
 
@@ -59,6 +60,8 @@ pub(super) struct World {
     pub(super) ice_servers: Vec<proto::IceServer>,
     pub(super) forces_relay: bool,
     pub(super) policy: IceTransportPolicy,
+    /// Of those who join next.
+    pub(super) encryption: Option<EncryptionOptions>,
     /// In the place of those that the server names.
     pub(super) own_ice_servers: Option<Vec<IceServer>>,
     pub(super) media_streams: BTreeMap<u64, MediaStream>,
@@ -106,6 +109,7 @@ impl World {
             ice_servers: Vec::new(),
             forces_relay: false,
             policy: IceTransportPolicy::All,
+            encryption: None,
             own_ice_servers: None,
             media_streams: BTreeMap::new(),
             trickled: Vec::new(),
@@ -124,7 +128,18 @@ impl World {
 
     /// With clients of these names, who have joined and know each other.
     pub(super) fn with_clients<const N: usize>(mode: Mode, seed: u64, identities: [&str; N]) -> Self {
+        Self::with_encrypted_clients(mode, seed, None, identities)
+    }
+
+    /// With clients who have joined with these keys.
+    pub(super) fn with_encrypted_clients<const N: usize>(
+        mode: Mode,
+        seed: u64,
+        encryption: Option<EncryptionOptions>,
+        identities: [&str; N],
+    ) -> Self {
         let mut world = Self::new(mode, seed);
+        world.encryption = encryption;
         for identity in identities {
             world.join(identity);
         }
@@ -168,6 +183,9 @@ impl World {
         if let Some(own) = &self.own_ice_servers {
             builder = builder.ice_servers(own.clone());
         }
+        if let Some(encryption) = &self.encryption {
+            builder = builder.encryption(encryption.clone());
+        }
         builder
             .ice_transport_policy(self.policy)
             .single_peer_connection(self.mode == Mode::Single)
@@ -185,9 +203,13 @@ impl World {
         let token = ParticipantToken::new(token);
         let url = ServerUrl::parse(self.server_url).unwrap();
         let unix_time = UNIX_TIME + (self.now - self.start);
-        let core = Core::new(self.settings(), url, token, self.rng.u64(..), self.now, unix_time);
+        let settings = self.settings();
+        let encryption = settings.encryption.clone();
+        let core = Core::new(settings, url, token, self.rng.u64(..), self.now, unix_time);
         let number = u8::try_from(self.clients.len() + 1).unwrap();
-        self.clients.push(Client::new(identity, core, number));
+        let mut client = Client::new(identity, core, number);
+        client.encryption = encryption;
+        self.clients.push(client);
         self.settle();
         self.clients.len() - 1
     }

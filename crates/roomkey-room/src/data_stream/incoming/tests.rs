@@ -466,7 +466,7 @@ enum Kind {
 }
 
 fn origin(identity: &str, sid: &str) -> Origin {
-    Origin { identity: identity.into(), sid: sid.into() }
+    Origin { identity: identity.into(), sid: sid.into(), ..Origin::default() }
 }
 
 fn header(id: &str, kind: Kind, total_length: Option<u64>) -> proto::Header {

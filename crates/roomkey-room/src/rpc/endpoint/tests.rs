@@ -506,7 +506,7 @@ impl Peer {
     }
 
     fn receive(&mut self, now: Instant, from: &str, packet: DataPacket) {
-        let origin = Origin { identity: from.into(), sid: format!("PA_{from}").into() };
+        let origin = Origin { identity: from.into(), sid: format!("PA_{from}").into(), ..Origin::default() };
         let Some(value) = packet.value else { return };
         if let Some(value) = self.rpc.handle_packet(now, &origin.identity, value) {
             self.streams.handle_packet(now, &origin, value);

@@ -151,7 +151,7 @@ pub(super) fn depacketize<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Resul
         return Err(MalformedVideo::Empty);
     }
     let is_keyframe = facts(&data).is_keyframe;
-    Ok(Depacketized { data, is_keyframe, has_picture: true, temporal_layer: None })
+    Ok(Depacketized { data, is_keyframe, has_picture: true, temporal_layer: None, layers: Vec::new() })
 }
 
 /// The elements of a payload after its aggregation header (section 4.3).

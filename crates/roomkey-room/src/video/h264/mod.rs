@@ -5,7 +5,7 @@ mod sps;
 use super::frame::FrameFacts;
 use super::malformed::MalformedVideo;
 use super::packet::{Depacketized, MAX_PAYLOAD};
-use super::packetizer::even_parts;
+use super::packetizer::{NotPacketized, even_parts};
 
 pub(super) fn facts(data: &[u8]) -> FrameFacts {
     let is_keyframe = units(data).any(|unit| kind(unit) == IDR);
@@ -34,6 +34,32 @@ impl ParameterSets {
 
 /// Delimiters and fillers are left out.
 pub(super) fn packetize(data: &[u8], sets: &mut ParameterSets) -> Result<Vec<Vec<u8>>, MalformedVideo> {
+    Ok(pack(&complete(data, sets)?))
+}
+
+/// The same of a frame that is sealed as a receiver will put it together. Parameter sets alone are kept for the next key
+/// frame: nothing goes without what authenticates it.
+pub(super) fn packetize_sealed(
+    data: &[u8],
+    sets: &mut ParameterSets,
+    seal: impl FnOnce(&[u8]) -> Result<Vec<u8>, NotPacketized>,
+) -> Result<Vec<Vec<u8>>, NotPacketized> {
+    let units = complete(data, sets)?;
+    let Some(slice) = units.iter().position(|unit| matches!(kind(unit), SLICE | IDR)) else { return Ok(Vec::new()) };
+    let before: usize = units[..slice].iter().map(|unit| START_CODE.len() + unit.len()).sum();
+    let mut plain = Vec::with_capacity(data.len() + START_CODE.len() * units.len());
+    for unit in &units {
+        plain.extend_from_slice(&START_CODE);
+        plain.extend_from_slice(unit);
+    }
+    let sealed = seal(&plain)?;
+    // All from the first slice on has become one unit.
+    let rest = sealed.get(before + START_CODE.len()..).ok_or(NotPacketized::NotSealed)?;
+    Ok(pack(&[&units[..slice], &[rest]].concat()))
+}
+
+/// The units of a frame, with the parameter sets that a key frame needs.
+fn complete<'a>(data: &'a [u8], sets: &'a mut ParameterSets) -> Result<Vec<&'a [u8]>, MalformedVideo> {
     if data.is_empty() {
         return Err(MalformedVideo::Empty);
     }
@@ -50,10 +76,14 @@ pub(super) fn packetize(data: &[u8], sets: &mut ParameterSets) -> Result<Vec<Vec
     sets.remember(&own);
     let has = |wanted| own.iter().any(|unit| kind(unit) == wanted);
     let repeated = if has(IDR) && !has(SPS) { &sets.units[..] } else { &[] };
+    Ok(repeated.iter().map(Vec::as_slice).chain(own).collect())
+}
+
+fn pack<'a>(units: &[&'a [u8]]) -> Vec<Vec<u8>> {
     let mut payloads = Vec::new();
-    let mut together: Vec<&[u8]> = Vec::new();
+    let mut together: Vec<&'a [u8]> = Vec::new();
     let mut length = 1;
-    for unit in repeated.iter().map(Vec::as_slice).chain(own) {
+    for &unit in units {
         if length + 2 + unit.len() > MAX_PAYLOAD {
             flush(&mut together, &mut payloads);
             length = 1;
@@ -66,7 +96,7 @@ pub(super) fn packetize(data: &[u8], sets: &mut ParameterSets) -> Result<Vec<Vec
         }
     }
     flush(&mut together, &mut payloads);
-    Ok(payloads)
+    payloads
 }
 
 /// One unit as it is, several in a STAP-A (RFC 6184 section 5.7.1).
@@ -117,7 +147,8 @@ pub(super) fn depacketize<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Resul
     let mut push = |data: &mut Vec<u8>, header: u8, body: &[u8]| {
         is_keyframe |= header & 0x1f == IDR;
         has_picture |= (1..=IDR).contains(&(header & 0x1f));
-        data.extend_from_slice(&[0, 0, 0, 1, header]);
+        data.extend_from_slice(&START_CODE);
+        data.push(header);
         data.extend_from_slice(body);
     };
     for payload in payloads {
@@ -156,7 +187,7 @@ pub(super) fn depacketize<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Resul
     if data.is_empty() {
         return Err(MalformedVideo::Empty);
     }
-    Ok(Depacketized { data, is_keyframe, has_picture, temporal_layer: None })
+    Ok(Depacketized { data, is_keyframe, has_picture, temporal_layer: None, layers: Vec::new() })
 }
 
 /// The units of a STAP-A, each after its length; an error where one is cut short.
@@ -197,6 +228,9 @@ fn kind(unit: &[u8]) -> u8 {
     unit[0] & 0x1f
 }
 
+/// What units are joined with.
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
+const SLICE: u8 = 1;
 const IDR: u8 = 5;
 const SPS: u8 = 7;
 const PPS: u8 = 8;
@@ -210,6 +244,25 @@ const FU_A: u8 = 28;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sealed_frame_is_put_together_as_it_was_sealed() {
+        let mut sets = ParameterSets::default();
+        let first = [&[0, 0, 1, 0x67, 1][..], &[0, 0, 1, 0x68, 2], &[0, 0, 1, 9, 0xf0]].concat();
+        let none = packetize_sealed(&first, &mut sets, |_| Err(NotPacketized::NotSealed));
+        assert_eq!(none, Ok(Vec::new()), "parameter sets alone wait for a key frame");
+        let mut sealed_of = Vec::new();
+        // Its last byte is the number of a key, which is no padding.
+        let tail = [&[0x77; 3_000][..], &[12, 0]].concat();
+        let data = [&[0, 0, 1, 0x65, 0x88][..], &[5; 20], &[0, 0, 0, 1, 0x65, 0x22, 7]].concat();
+        let payloads = packetize_sealed(&data, &mut sets, |plain| {
+            sealed_of = plain.to_vec();
+            Ok([&plain[..18], &tail[..]].concat())
+        });
+        let expected = annex_b(&[&[0x67, 1], &[0x68, 2], &[&[0x65, 0x88][..], &[5; 20]].concat(), &[0x65, 0x22, 7]]);
+        assert_eq!(sealed_of, expected);
+        assert_eq!(joined(&payloads.unwrap()).unwrap().data, [&sealed_of[..18], &tail[..]].concat());
+    }
 
     fn annex_b(units: &[&[u8]]) -> Vec<u8> {
         units.iter().flat_map(|unit| [&[0, 0, 0, 1], *unit].concat()).collect()

@@ -59,7 +59,7 @@ impl Pair {
         sides[CLIENT].accept_answer(&answer, now).unwrap();
         let names = if rids.is_empty() { vec![None] } else { rids.into_iter().map(Some).collect() };
         let inlets = names.into_iter().map(|rid| {
-            let (inlet, stream) = VideoInlet::new(VideoStreamOptions::new());
+            let (inlet, stream) = VideoInlet::new(VideoStreamOptions::new(), None);
             (rid, inlet, stream)
         });
         let mut pair = Self {

@@ -159,7 +159,7 @@ fn another_sequence_is_noticed_or_announced() {
 fn a_slow_consumer_goes_on_at_a_key_frame() {
     let now = crate::video::test_clock();
     let mut encoder = Encoder::new(VideoCodec::Vp8, 1);
-    let (mut inlet, mut stream) = VideoInlet::new(VideoStreamOptions::new().with_queue(5));
+    let (mut inlet, mut stream) = VideoInlet::new(VideoStreamOptions::new().with_queue(5), None);
     let mut push = |inlet: &mut VideoInlet, index: u64, is_keyframe| {
         let (_, packets) = encoder.packets(millis(index * 20), 200, is_keyframe);
         packets.into_iter().for_each(|packet| inlet.handle_packet(now, packet));
@@ -188,7 +188,7 @@ fn a_slow_consumer_goes_on_at_a_key_frame() {
 fn the_stream_wakes_ends_and_says_that_it_was_left() {
     let now = crate::video::test_clock();
     let mut encoder = Encoder::new(VideoCodec::Vp9, 1);
-    let (mut inlet, mut stream) = VideoInlet::new(VideoStreamOptions::new());
+    let (mut inlet, mut stream) = VideoInlet::new(VideoStreamOptions::new(), None);
     let woken = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&woken);
     inlet.set_waker(Arc::new(move || {
@@ -207,7 +207,7 @@ fn the_stream_wakes_ends_and_says_that_it_was_left() {
     assert!(next(&mut stream).flatten().is_some(), "what waits is given");
     assert_eq!(next(&mut stream), Some(None));
 
-    let (inlet, stream) = VideoInlet::new(VideoStreamOptions::new());
+    let (inlet, stream) = VideoInlet::new(VideoStreamOptions::new(), None);
     assert!(!inlet.is_abandoned());
     drop(stream);
     assert!(inlet.is_abandoned());
@@ -217,7 +217,7 @@ fn the_stream_wakes_ends_and_says_that_it_was_left() {
 async fn a_consumer_that_waits_is_woken() {
     let now = crate::video::test_clock();
     let mut encoder = Encoder::new(VideoCodec::Av1, 1);
-    let (mut inlet, mut stream) = VideoInlet::new(VideoStreamOptions::new());
+    let (mut inlet, mut stream) = VideoInlet::new(VideoStreamOptions::new(), None);
     let consumer = tokio::spawn(async move { stream.next().await.is_some() && stream.next().await.is_none() });
     tokio::task::yield_now().await;
     let (_, packets) = encoder.packets(Duration::ZERO, 200, true);
