@@ -41,8 +41,31 @@ async function talk({ now, until }) {
   await until('end', ({ session }) => session.connectionState === 'disconnected');
 }
 
-function Talk({ tokens, agentName, watched }) {
-  const session = useSession(tokens, { agentName });
+/** Reads a message of ours and its edit, and then writes one and edits it, which we wait for. */
+async function edit({ now, until }) {
+  await now().session.start({ tracks: { microphone: { enabled: false } } });
+  const theirs = ({ messages }) => messages.messages.find(({ type, from }) => type === 'chatMessage' && !from?.isLocal);
+  await until('message of ours', (now) => theirs(now)?.message === 'helo');
+  const { id, timestamp } = theirs(now());
+  await until('edit of ours', (now) => theirs(now)?.message === 'hello');
+  const edited = theirs(now());
+  if (edited.id !== id || edited.timestamp !== timestamp || !edited.editTimestamp) {
+    throw new Error(`the edit is another message: ${JSON.stringify({ ...edited, from: undefined })}`);
+  }
+  const own = await now().messages.send('hi');
+  const writer = await now().session.room.localParticipant.streamText({
+    topic: 'lk.chat',
+    streamId: own.id,
+    type: 'update',
+    version: 1,
+  });
+  await writer.write('hi there');
+  await writer.close();
+  await until('end', ({ session }) => session.connectionState === 'disconnected');
+}
+
+function Talk({ tokens, agentName, roomName, watched }) {
+  const session = useSession(tokens, roomName ? { agentName, roomName } : { agentName });
   const agent = useAgent(session);
   const messages = useSessionMessages(session);
   const begun = useRef(false);
@@ -53,7 +76,8 @@ function Talk({ tokens, agentName, watched }) {
       begun.current = true;
       // The start waits for the agent, with no bound of its own.
       const late = sleep(2 * WAIT).then(() => Promise.reject(new Error(`the agent is ${watched.now.agent.state}`)));
-      Promise.race([talk({ now: () => watched.now, until: watched.until }), late]).then(
+      const act = roomName ? edit : talk;
+      Promise.race([act({ now: () => watched.now, until: watched.until }), late]).then(
         () => say({ saw: 'session', outcome: 'ok' }),
         (error) => say({ saw: 'session', outcome: `${error.name}: ${error.message}` }),
       );
@@ -62,7 +86,8 @@ function Talk({ tokens, agentName, watched }) {
   return null;
 }
 
-window.run = (baseUrl, agentName) => {
+window.run = (baseUrl, agentName, roomName) => {
   const tokens = TokenSource.developmentTokenServer('roomkey', { baseUrl });
-  createRoot(document.body).render(<Talk tokens={tokens} agentName={agentName} watched={watcher()} />);
+  const page = <Talk tokens={tokens} agentName={agentName} roomName={roomName} watched={watcher()} />;
+  createRoot(document.body).render(page);
 };

@@ -96,12 +96,10 @@ mod none {
             Ok(Self)
         }
 
-        #[expect(clippy::unused_self, reason = "there are none with this feature left out")]
         pub(crate) fn microphone(&self) -> Option<&AudioSource> {
             None
         }
 
-        #[expect(clippy::unused_self, reason = "there are none with this feature left out")]
         pub(crate) fn play(&self, _: &RemoteTrack) {}
     }
 }

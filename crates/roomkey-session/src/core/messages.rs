@@ -159,6 +159,10 @@ impl Messages {
         let status = if is_last { Status::Final } else { Status::Streaming };
         self.show(key, status.clone(), now);
         let Some(stream) = self.close(key) else { return };
+        if stream.kind == MessageKind::Chat && !stream.text.text().is_empty() && !self.history.contains(&stream.id) {
+            // Its edit is under way already, and may break off.
+            self.create(&stream, stream.text.text().into(), Status::Final);
+        }
         if stream.is_newest {
             self.history.change(&stream.id, |message| message.status = status);
         }

@@ -261,6 +261,23 @@ fn half_of_an_edit_does_not_stand_in_for_a_message() {
 }
 
 #[test]
+fn an_edit_that_begins_before_the_message_is_whole_replaces_it_and_half_of_it_does_not() {
+    for is_whole in [true, false] {
+        let mut stage = listening();
+        stage.open_chat(1, "helper", "one", 0);
+        stage.open_chat(2, "helper", "one", 1);
+        stage.chunk(1, "helo");
+        stage.chunk(2, "hello");
+        stage.close(1, &[]);
+        assert_eq!((stage.texts(), &stage.list()[0].status), (vec!["helo".to_owned()], &Status::Final));
+        let outcome = if is_whole { Ok(()) } else { Err("it left".into()) };
+        stage.room(RoomInput::TextClosed(2, BTreeMap::new(), outcome));
+        assert_eq!(stage.texts(), [if is_whole { "hello" } else { "helo" }]);
+        assert_eq!(stage.list()[0].edited_at.is_some(), is_whole);
+    }
+}
+
+#[test]
 fn nobody_changes_what_this_client_wrote() {
     let mut stage = Stage::joined();
     stage.send("waits", SendOptions::default());
