@@ -41,6 +41,7 @@ mod stream_writer;
 mod streams;
 mod take_once;
 mod task;
+mod tcp;
 mod token_times;
 mod track_permission;
 mod transcription;

@@ -410,7 +410,7 @@ impl VideoOut {
     }
 }
 
-/// Packets of video that are sent before anything else has a turn.
+/// Packets of video that are taken from a source at a time.
 const VIDEO_BATCH: usize = 64;
 
 impl RtpOutlet for VideoOut {

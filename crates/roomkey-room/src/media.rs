@@ -90,14 +90,25 @@ impl Sinks {
     /// Hands a packet to all who listen; says whether one of them wants a key frame.
     pub(crate) fn push(&self, track: &TrackSid, packet: &IncomingRtp, now: Instant) -> bool {
         let mut wants_keyframe = false;
-        if let Some(sinks) = self.lock().get_mut(track) {
-            sinks.retain_mut(|sink| {
-                let listens = sink.push(now, packet);
-                wants_keyframe |= listens && sink.wants_keyframe(now);
-                listens
-            });
-        }
+        self.each(track, |sink| {
+            let listens = sink.push(now, packet);
+            wants_keyframe |= listens && sink.wants_keyframe(now);
+            listens
+        });
         wants_keyframe
+    }
+
+    /// Keeps those of a track's that `keep` says, without the lock: it wakes those who listen. Only the room's task takes sinks
+    /// out, so that those that were added meanwhile are all that it can find.
+    fn each(&self, track: &TrackSid, keep: impl FnMut(&mut Box<dyn RtpSink>) -> bool) {
+        let taken = self.lock().get_mut(track).map(std::mem::take);
+        let Some(mut sinks) = taken.filter(|sinks| !sinks.is_empty()) else { return };
+        sinks.retain_mut(keep);
+        let mut tracks = self.lock();
+        if let Some(added) = tracks.get_mut(track) {
+            sinks.append(added);
+            *added = sinks;
+        }
     }
 
     pub(crate) fn timeout(&self) -> Option<Instant> {
@@ -107,12 +118,19 @@ impl Sinks {
     /// Time has passed, or a waker was called; says which tracks need a key frame.
     pub(crate) fn handle_timeout(&self, now: Instant) -> Vec<TrackSid> {
         let mut wanting = Vec::new();
-        for (track, sinks) in self.lock().iter_mut() {
-            sinks.retain_mut(|sink| sink.handle_timeout(now));
-            // Each is asked: a request that was told of is not told of again.
-            let wanted = sinks.iter_mut().filter_map(|sink| sink.wants_keyframe(now).then_some(())).count();
-            if wanted > 0 {
-                wanting.push(track.clone());
+        let tracks: Vec<_> = {
+            let tracks = self.lock();
+            tracks.iter().filter(|(_, sinks)| !sinks.is_empty()).map(|(track, _)| track.clone()).collect()
+        };
+        for track in tracks {
+            let mut wants_keyframe = false;
+            self.each(&track, |sink| {
+                let listens = sink.handle_timeout(now);
+                wants_keyframe |= listens && sink.wants_keyframe(now);
+                listens
+            });
+            if wants_keyframe {
+                wanting.push(track);
             }
         }
         wanting
@@ -135,5 +153,38 @@ impl Sinks {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TrackSid, Vec<Box<dyn RtpSink>>>> {
         self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Listens again when it is woken, as a task does that is run in place.
+    struct Again(std::sync::Weak<Sinks>, TrackSid);
+
+    impl RtpSink for Again {
+        fn push(&mut self, _now: Instant, _packet: &IncomingRtp) -> bool {
+            false
+        }
+
+        fn handle_timeout(&mut self, _now: Instant) -> bool {
+            if let Some(sinks) = self.0.upgrade() {
+                sinks.add(&self.1, Box::new(Self(std::sync::Weak::new(), self.1.clone())));
+            }
+            false
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
+    fn who_is_woken_may_listen_to_another_track_at_once() {
+        let (sinks, track) = (Arc::new(Sinks::default()), TrackSid::from("TR_1"));
+        sinks.begin(&track);
+        sinks.add(&track, Box::new(Again(Arc::downgrade(&sinks), track.clone())));
+        sinks.handle_timeout(Instant::now());
+        assert_eq!(sinks.lock()[&track].len(), 1, "the first is gone, and the other is there");
+        sinks.handle_timeout(Instant::now());
+        assert_eq!(sinks.lock()[&track].len(), 0);
     }
 }

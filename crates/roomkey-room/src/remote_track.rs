@@ -116,6 +116,10 @@ impl RtpSink for AudioIn {
         };
         self.inlet.push(now, IncomingAudio { sequence, timestamp, capture_time, payload, format })
     }
+
+    fn handle_timeout(&mut self, _now: Instant) -> bool {
+        self.inlet.is_read()
+    }
 }
 
 struct VideoIn(VideoInlet);

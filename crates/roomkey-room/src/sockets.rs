@@ -1,5 +1,6 @@
 //! The UDP sockets of one peer connection.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
@@ -11,12 +12,28 @@ use tokio::net::UdpSocket;
 /// Addresses of this machine that are offered, at most.
 const MAX_ADDRESSES: usize = 8;
 
+/// Bytes that wait for the system to take them, for each socket: a large key frame, which is sent in one go. What is beyond is
+/// lost, as on any network.
+const MAX_WAITING: usize = 512 * 1024;
+
+/// Errors of receiving that are passed over in one go.
+const MAX_ERRORS: usize = 64;
+
 /// Sockets of one connection, one an address of the machine.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    sockets: Vec<(SocketAddr, UdpSocket)>,
+    sockets: Vec<Socket>,
     /// Who is read from first, so that a busy one does not keep the others waiting.
     turn: usize,
+}
+
+#[derive(Debug)]
+struct Socket {
+    address: SocketAddr,
+    udp: UdpSocket,
+    /// What the system did not take at once.
+    waiting: VecDeque<Transmit>,
+    waiting_bytes: usize,
 }
 
 impl Sockets {
@@ -29,7 +46,9 @@ impl Sockets {
                 socket.set_nonblocking(true)?;
                 Ok((socket.local_addr()?, UdpSocket::from_std(socket)?))
             }) {
-                Ok(bound) => sockets.push(bound),
+                Ok((address, udp)) => {
+                    sockets.push(Socket { address, udp, waiting: VecDeque::new(), waiting_bytes: 0 });
+                }
                 Err(error) => last = error,
             }
         }
@@ -37,17 +56,17 @@ impl Sockets {
     }
 
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().map(|(address, _)| *address).collect()
+        self.sockets.iter().map(|socket| socket.address).collect()
     }
 
-    pub(crate) fn send(&self, transmit: &Transmit) {
-        if let Some((_, socket)) = self.sockets.iter().find(|(address, _)| *address == transmit.source) {
-            // A full socket buffer is a lost datagram, and so is an address that can't be reached from here.
-            let _ = socket.try_send_to(&transmit.payload, transmit.destination);
+    /// Sends a datagram, or keeps it until the system takes it, which [`poll_receive`](Self::poll_receive) sees to.
+    pub(crate) fn send(&mut self, transmit: Transmit) {
+        if let Some(socket) = self.sockets.iter_mut().find(|socket| socket.address == transmit.source) {
+            socket.send(transmit);
         }
     }
 
-    /// The next datagram: its length, its source and the address that it came to.
+    /// The next datagram: its length, its source and the address that it came to. What waits is sent meanwhile.
     pub(crate) fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
@@ -56,21 +75,46 @@ impl Sockets {
         let count = self.sockets.len();
         for offset in 0..count {
             let index = (self.turn + offset) % count;
-            let (address, socket) = &self.sockets[index];
-            loop {
+            let socket = &mut self.sockets[index];
+            socket.poll_send(cx);
+            for errors in 0.. {
                 let mut read = ReadBuf::new(buffer);
-                match socket.poll_recv_from(cx, &mut read) {
+                match socket.udp.poll_recv_from(cx, &mut read) {
                     Poll::Ready(Ok(source)) => {
                         self.turn = index + 1;
-                        return Poll::Ready((read.filled().len(), source, *address));
+                        return Poll::Ready((read.filled().len(), source, socket.address));
                     }
-                    // An error is that of an earlier datagram, whose receiver is gone; where it stays, the next has its turn.
-                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                    // That of an earlier datagram, whose receiver is gone. Where it does not cease, the next has its turn.
+                    Poll::Ready(Err(_)) if errors < MAX_ERRORS => {}
                     Poll::Ready(Err(_)) | Poll::Pending => break,
                 }
             }
         }
         Poll::Pending
+    }
+}
+
+impl Socket {
+    fn send(&mut self, transmit: Transmit) {
+        if self.waiting.is_empty() {
+            match self.udp.try_send_to(&transmit.payload, transmit.destination) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // An address that can't be reached from here is a lost datagram.
+                Ok(_) | Err(_) => return,
+            }
+        }
+        if self.waiting_bytes + transmit.payload.len() <= MAX_WAITING {
+            self.waiting_bytes += transmit.payload.len();
+            self.waiting.push_back(transmit);
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) {
+        while let Some(Transmit { payload, destination, .. }) = self.waiting.front() {
+            let Poll::Ready(_sent) = self.udp.poll_send_to(cx, payload, *destination) else { break };
+            self.waiting_bytes -= payload.len();
+            self.waiting.pop_front();
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use crate::connection::{self, Connection};
 use crate::core::{LookupId, Resolved, SocketId, StreamId, StreamTarget};
 use crate::outbox::Outbox;
+use crate::tcp;
 
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 const BUFFER: usize = 16 * 1024;
@@ -180,7 +181,7 @@ async fn open(target: StreamTarget, tls: Option<Arc<ClientConfig>>) -> io::Resul
     let (stream, tls) = match target {
         StreamTarget::Candidate(address) => (TcpStream::connect(address).await?, None),
         StreamTarget::TurnServer { host, port, is_tls } => {
-            (TcpStream::connect((host.as_str(), port)).await?, is_tls.then_some((host, tls)))
+            (tcp::connect(&host, port).await?, is_tls.then_some((host, tls)))
         }
     };
     stream.set_nodelay(true)?;

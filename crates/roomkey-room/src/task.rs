@@ -151,6 +151,7 @@ impl Task {
                 }
                 Input::Datagram(sockets, length, source, destination) => {
                     self.receive(sockets, length, source, destination, now);
+                    self.take_what_is_behind_datagrams(now);
                 }
                 Input::Stream(input) => self.take_stream(input, now),
                 Input::Answer(id, answer) => self.core.respond(id, answer, now),
@@ -178,13 +179,13 @@ impl Task {
             message = poll_fn(|cx| poll_message(websocket, cx)) => Input::Message(message),
             (dial, dialed) = poll_fn(|cx| poll_numbered(dialing, cx)) => Input::Dialed(dial, dialed),
             (fetch, regions) = poll_fn(|cx| poll_numbered(fetching, cx)) => Input::Regions(fetch, regions),
-            (id, length, source, destination) = poll_fn(|cx| poll_sockets(sockets, buffer, cx)) => {
-                Input::Datagram(id, length, source, destination)
-            }
             () = self.sinks.woken() => Input::Woken,
             (id, answer) = self.methods.next_answer() => Input::Answer(id, answer),
             () = until(deadline) => Input::Timeout,
-            // Behind what has its time: a connection that always has more to read does not stop the clock.
+            // Behind what has its time: whoever always has more for us does not stop the clock.
+            (id, length, source, destination) = poll_fn(|cx| poll_sockets(sockets, buffer, cx)) => {
+                Input::Datagram(id, length, source, destination)
+            }
             input = poll_fn(|cx| streams.poll(cx)) => Input::Stream(input),
             data = self.data.recv(), if can_send_data => Input::Data(data),
         }
@@ -203,6 +204,20 @@ impl Task {
                 Poll::Ready(next) => received = next,
                 Poll::Pending => return,
             }
+        }
+    }
+
+    /// One of each, so that datagrams without end don't keep them waiting.
+    fn take_what_is_behind_datagrams(&mut self, now: Instant) {
+        // The next await asks again with the task's own waker.
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        if let Poll::Ready(input) = self.io.streams.poll(&mut cx) {
+            self.take_stream(input, now);
+        }
+        if self.core.can_send_data()
+            && let Ok(data) = self.data.try_recv()
+        {
+            self.send_reliable(data, now);
         }
     }
 
@@ -426,8 +441,8 @@ impl Task {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
                 Effect::Transmit { sockets, transmit } => {
-                    if let Some(sockets) = self.io.sockets.get(&sockets) {
-                        sockets.send(&transmit);
+                    if let Some(sockets) = self.io.sockets.get_mut(&sockets) {
+                        sockets.send(transmit);
                     }
                 }
                 Effect::Errand { sockets, errand } => self.run_errand(sockets, errand),
@@ -693,7 +708,9 @@ impl Task {
         self.carry_out();
         self.sinks.end_all();
         self.let_go();
-        if let ConnectionState::Connected = *self.state.borrow() {
+        // The borrow ends before the value is replaced, which waits for all borrows.
+        let is_untold = matches!(*self.state.borrow(), ConnectionState::Connected);
+        if is_untold {
             self.state.send_replace(ConnectionState::Disconnected(DisconnectReason::Unknown));
         }
         self.events.end();

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use futures_util::{Sink, Stream};
 use roomkey_signal::MAX_RESPONSE_SIZE;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::header::CONTENT_LENGTH;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Response};
@@ -19,7 +18,7 @@ use url::Url;
 
 use crate::connection::{self, Connection};
 use crate::core::Refusal;
-use crate::{http_get, server_words};
+use crate::{http_get, server_words, tcp};
 
 /// Messages that wait for the network; a websocket that takes none of so many is broken.
 const MAX_WAITING: usize = 4_096;
@@ -83,7 +82,7 @@ pub(crate) async fn connect(url: &Url, tls: Option<Arc<ClientConfig>>) -> std::i
     let host = url.host_str().ok_or(std::io::ErrorKind::InvalidInput)?.trim_matches(['[', ']']).to_owned();
     let is_secure = matches!(url.scheme(), "wss" | "https");
     let port = url.port().unwrap_or(if is_secure { 443 } else { 80 });
-    let stream = TcpStream::connect((host.as_str(), port)).await?;
+    let stream = tcp::connect(&host, port).await?;
     stream.set_nodelay(true)?;
     if !is_secure {
         return Ok(Box::new(stream));

@@ -87,8 +87,11 @@ impl std::error::Error for SendDataError {}
 /// What SCTP may hold of reliable channels. Its work for each packet grows with what is in flight, so that more is slower.
 pub(crate) const HAND_OVER: usize = 128 * 1024;
 
-/// What SCTP may hold in all: reliable channels leave this much to the others.
-pub(crate) const SCTP_BUFFER: usize = HAND_OVER + 64 * 1024;
+/// What SCTP may hold of the other channels. Each kind has its share: neither waits because of the other.
+const LOSSY_HAND_OVER: usize = 64 * 1024;
+
+/// What SCTP may hold in all.
+pub(crate) const SCTP_BUFFER: usize = HAND_OVER + LOSSY_HAND_OVER;
 
 /// Used where the other side does not say (RFC 8841 section 6).
 const DEFAULT_MAX_MESSAGE: usize = 65_536;
@@ -134,6 +137,10 @@ impl fmt::Debug for Message {
 impl Channel {
     fn buffered(&self) -> usize {
         self.queued + self.handed_over
+    }
+
+    fn is_reliable(&self) -> bool {
+        self.config.max_retransmits.is_none()
     }
 }
 
@@ -276,7 +283,7 @@ impl Channels {
         if size > limit {
             return Err(SendDataError::TooLarge { limit });
         }
-        let reliable = channel.config.max_retransmits.is_none();
+        let reliable = channel.is_reliable();
         if !channel.queue.is_empty() && channel.queued.saturating_add(size) > queue_limit {
             return Err(SendDataError::Full);
         }
@@ -304,7 +311,10 @@ impl Channels {
             let stream = channel.stream.and_then(|stream| rtc.channel(stream));
             channel.handed_over = stream.map_or(0, |mut stream| stream.buffered_amount());
         }
-        let mut total: usize = self.list.iter().map(|channel| channel.handed_over).sum();
+        let mut held = [false, true].map(|reliable| {
+            let channels = self.list.iter().filter(|channel| channel.is_reliable() == reliable);
+            channels.map(|channel| channel.handed_over).sum::<usize>()
+        });
         let mut took = false;
         let count = self.list.len();
         // One message of each in turn, so that a long queue does not hold up a short one.
@@ -312,9 +322,10 @@ impl Channels {
         while refused < count {
             let channel = &mut self.list[self.turn % count];
             self.turn = (self.turn + 1) % count;
-            let room = if channel.config.max_retransmits.is_none() { HAND_OVER } else { SCTP_BUFFER };
+            let share = if channel.is_reliable() { HAND_OVER } else { LOSSY_HAND_OVER };
+            let held = &mut held[usize::from(channel.is_reliable())];
             let written = channel.queue.front().is_some_and(|message| {
-                let fits = total == 0 || total + message.bytes.len() <= room;
+                let fits = *held == 0 || *held + message.bytes.len() <= share;
                 let stream = channel.stream.filter(|_| channel.open && fits).and_then(|stream| rtc.channel(stream));
                 stream.is_some_and(|mut stream| stream.write(message.binary, &message.bytes).is_ok_and(|taken| taken))
             });
@@ -325,7 +336,7 @@ impl Channels {
             let message = channel.queue.pop_front().expect("a message was just looked at");
             channel.queued -= message.bytes.len();
             channel.handed_over += message.bytes.len();
-            total += message.bytes.len();
+            *held += message.bytes.len();
             (took, refused) = (true, 0);
         }
         took

@@ -45,6 +45,11 @@ impl AudioInlet {
         waker.into_iter().for_each(Waker::wake);
         true
     }
+
+    /// Whether the stream is still there.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.input.lock().closed
+    }
 }
 
 #[derive(Debug)]

@@ -145,6 +145,9 @@ impl Stream for AudioStream {
 impl Drop for AudioStream {
     fn drop(&mut self) {
         self.input.close();
+        // Whoever pushes next, or looks after some time, finds nobody reading.
+        let unread = std::mem::take(&mut self.input.lock().packets);
+        drop(unread);
     }
 }
 

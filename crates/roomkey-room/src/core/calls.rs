@@ -95,11 +95,6 @@ impl Core {
     pub(super) fn drain_calls(&mut self, now: Instant) {
         while let Some(output) = self.calls.rpc.poll_output() {
             match output {
-                RpcOutput::Send(packet) => {
-                    if let Err(error) = self.enqueue(packet, true, now) {
-                        tracing::debug!(%error, "a part of a call was not sent");
-                    }
-                }
                 RpcOutput::Invoke { id, invocation } => {
                     self.calls.callers.insert(id, invocation.caller_identity.clone());
                     self.told.push(Happened::RpcInvoked(id, invocation));
@@ -109,6 +104,13 @@ impl Core {
                         reply(result);
                     }
                 }
+            }
+        }
+        while self.has_room_for_calls()
+            && let Some(packet) = self.calls.rpc.poll_packet()
+        {
+            if let Err(error) = self.enqueue(packet, true, now) {
+                tracing::debug!(%error, "a part of a call was not sent");
             }
         }
     }

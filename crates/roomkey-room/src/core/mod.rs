@@ -380,6 +380,11 @@ impl Core {
         self.senders_left(now);
         self.drain_streams(now);
         self.flush_packets(now);
+        while self.calls.rpc.has_packets() && self.has_room_for_calls() {
+            // There is room again.
+            self.drain_calls(now);
+            self.flush_packets(now);
+        }
         while self.drain_media(now) {}
         self.tell();
     }

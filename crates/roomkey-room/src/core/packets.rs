@@ -103,6 +103,12 @@ impl Core {
         Ok(())
     }
 
+    /// Whether calls and answers may be sent. Half of what may be on its way is the application's: who calls without end does not
+    /// keep it from sending.
+    pub(super) fn has_room_for_calls(&self) -> bool {
+        self.packets.outgoing.kept_bytes() < BUSY / 2
+    }
+
     pub(super) fn enqueue(
         &mut self,
         mut packet: proto::DataPacket,
@@ -202,7 +208,8 @@ impl Core {
     pub(super) fn senders_left(&mut self, now: Instant) {
         for happened in &self.told {
             if let Happened::ParticipantDisconnected(participant, _) = happened {
-                match self.members.participants.remote.get(&participant.identity) {
+                let again = self.members.participants.remote.get(&participant.identity);
+                match again {
                     Some(again) => {
                         self.packets.streams.sender_came_again(&participant.sid, &again.sid, now);
                         if again.state == ParticipantState::Active {
@@ -211,7 +218,7 @@ impl Core {
                     }
                     None => self.packets.streams.participant_left(&participant.identity, &participant.sid),
                 }
-                self.calls.rpc.participant_left(now, &participant.identity);
+                self.calls.rpc.participant_left(now, &participant.identity, again.is_some());
                 if let Some(encryption) = &mut self.encryption {
                     encryption.left(&participant.identity);
                 }

@@ -131,7 +131,6 @@ impl IncomingStreams {
     /// may still come, and comes again in part. A sender that [can send](Self::sender_is_active) and sends nothing of a stream soon
     /// has lost it.
     pub(crate) fn sender_came_again(&mut self, former: &ParticipantSid, sid: &ParticipantSid, now: Instant) {
-        const MOST_STAYS: usize = 8;
         if former.is_empty() || sid.is_empty() || former == sid {
             return;
         }
@@ -140,12 +139,7 @@ impl IncomingStreams {
                 continue;
             }
             stream.doubt_until(now + RETURN_TIMEOUT, StreamError::SenderLeft);
-            stream.former_sids.push(std::mem::replace(&mut stream.origin.sid, sid.clone()));
-            if stream.former_sids.len() > MOST_STAYS {
-                let oldest = stream.former_sids.remove(0);
-                forget(&mut self.keys, &oldest, &stream.id);
-            }
-            self.keys.entry(sid.clone()).or_default().insert(stream.id.clone(), *key);
+            stream.go_on_as(sid, *key, &mut self.keys);
         }
         self.schedule_check();
     }
@@ -234,6 +228,12 @@ impl IncomingStreams {
             return;
         }
         let fingerprint = self.finished.fingerprint(origin, &header);
+        if let Some((key, stream)) = self.open.iter_mut().find(|(_, stream)| stream.is_of(fingerprint, origin)) {
+            // Its sender is in another stay already, of which the server's word is still to come.
+            stream.go_on_as(&origin.sid, *key, &mut self.keys);
+            stream.last_heard = now;
+            return self.schedule_check();
+        }
         if self.finished.has_come_before(fingerprint, &origin.sid) {
             tracing::debug!(stream_id = ?header.stream_id, "dropped the header of a stream that has come before");
             return;
@@ -394,6 +394,27 @@ impl OpenStream {
     fn doubt_until(&mut self, until: Instant, error: StreamError) {
         // What is in doubt already stays so for its first reason.
         self.doubt.get_or_insert(Doubt { until, error });
+    }
+
+    /// Whether a header that comes in another stay is that of this stream.
+    fn is_of(&self, fingerprint: u64, origin: &Origin) -> bool {
+        self.fingerprint == fingerprint && !self.origin.sid.is_empty() && !origin.sid.is_empty()
+    }
+
+    /// What comes of it comes with another sid from now on; what is late, with the former ones.
+    fn go_on_as(
+        &mut self,
+        sid: &ParticipantSid,
+        key: StreamKey,
+        keys: &mut HashMap<ParticipantSid, HashMap<String, StreamKey>>,
+    ) {
+        const MOST_STAYS: usize = 8;
+        self.former_sids.push(std::mem::replace(&mut self.origin.sid, sid.clone()));
+        if self.former_sids.len() > MOST_STAYS {
+            let oldest = self.former_sids.remove(0);
+            forget(keys, &oldest, &self.id);
+        }
+        keys.entry(sid.clone()).or_default().insert(self.id.clone(), key);
     }
 
     /// Something comes of it from the sender's newest stay.

@@ -26,22 +26,24 @@ use crate::participant::Participant;
 
 /// Calls by and of this client.
 ///
-/// Whatever is done with it, [`Self::poll_output`] is asked afterwards until it has nothing more.
+/// Whatever is done with it, [`Self::poll_output`] is asked afterwards until it has nothing more, and [`Self::poll_packet`] as
+/// long as packets can be taken.
 #[derive(Debug)]
 pub(crate) struct RpcEndpoint {
     rng: fastrand::Rng,
     caller: Caller,
     responder: Responder,
     streams: HashMap<StreamKey, RpcStream>,
-    outputs: VecDeque<Queued>,
+    outputs: VecDeque<RpcOutput>,
+    /// What is to be sent, bounded where others can make it grow.
+    packets: VecDeque<Queued>,
+    /// Of answers among them.
+    answer_bytes: usize,
 }
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "most of what there is are packets")]
 pub(crate) enum RpcOutput {
-    /// Send this reliably, in this order.
-    Send(DataPacket),
     /// Run the method, and give its answer to [`RpcEndpoint::respond`].
     Invoke { id: InvocationId, invocation: RpcInvocation },
     /// Tell who called: this is the answer.
@@ -67,8 +69,10 @@ enum RpcStream {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "most of what there is are packets")]
 enum Queued {
-    Output(RpcOutput),
+    Packet(DataPacket),
     Stream(Box<WholeStream>),
+    /// An answer of so many bytes.
+    Answer(Box<WholeStream>, usize),
 }
 
 impl RpcEndpoint {
@@ -80,6 +84,8 @@ impl RpcEndpoint {
             responder: Responder::default(),
             streams: HashMap::new(),
             outputs: VecDeque::new(),
+            packets: VecDeque::new(),
+            answer_bytes: 0,
         }
     }
 
@@ -118,11 +124,11 @@ impl RpcEndpoint {
             let readable = Readable::by_one(recipient);
             let stream = WholeStream::text(&request.payload, &options, readable, at, &mut self.rng)
                 .map_err(|error| RpcError::of(RpcError::SEND_FAILED).with_data(error.to_string()))?;
-            self.outputs.push_back(Queued::Stream(Box::new(stream)));
+            self.packets.push_back(Queued::Stream(Box::new(stream)));
         } else if request.payload.len() > PACKET_PAYLOAD_BYTES {
             return Err(RpcError::of(RpcError::REQUEST_PAYLOAD_TOO_LARGE));
         } else {
-            self.send(wire::request_packet(&id, request));
+            self.packets.push_back(Queued::Packet(wire::request_packet(&id, request)));
         }
         self.caller.begin(now, id.clone(), request);
         Ok(id)
@@ -145,11 +151,17 @@ impl RpcEndpoint {
     ) {
         let Some(pending) = self.responder.finish(id) else { return };
         let response = match (response, pending.form) {
+            (Ok(payload), Form::Stream) if self.answer_bytes.saturating_add(payload.len()) > ANSWER_BYTES => {
+                Err(RpcError::of(RpcError::APPLICATION_ERROR).with_data("too many answers wait to be sent"))
+            }
             (Ok(payload), Form::Stream) => {
                 let options = wire::response_stream(&pending.caller, &pending.request_id);
                 let readable = caller.map_or(Readable::Chunked, Readable::by_one);
                 match WholeStream::text(&payload, &options, readable, at, &mut self.rng) {
-                    Ok(stream) => return self.outputs.push_back(Queued::Stream(Box::new(stream))),
+                    Ok(stream) => {
+                        self.answer_bytes += payload.len();
+                        return self.packets.push_back(Queued::Answer(Box::new(stream), payload.len()));
+                    }
                     Err(error) => Err(RpcError::of(RpcError::SEND_FAILED).with_data(error.to_string())),
                 }
             }
@@ -200,15 +212,19 @@ impl RpcEndpoint {
         }
     }
 
-    /// Ends the calls of a participant that has left, a little later, and owes it nothing any more.
-    pub(crate) fn participant_left(&mut self, now: Instant, identity: &ParticipantIdentity) {
+    /// Ends the calls of a participant that has left, a little later, and owes it nothing any more, unless it is back: one that
+    /// has joined anew still waits for its answers.
+    pub(crate) fn participant_left(&mut self, now: Instant, identity: &ParticipantIdentity, is_back: bool) {
         self.caller.recipient_left(now, identity);
-        self.responder.caller_left(identity);
+        if !is_back {
+            self.responder.caller_left(identity);
+        }
     }
 
     /// Ends all calls, since no answer can come or go any more.
     pub(crate) fn disconnected(&mut self) {
-        self.outputs.retain(|queued| !matches!(queued, Queued::Stream(_) | Queued::Output(RpcOutput::Send(_))));
+        self.packets.clear();
+        self.answer_bytes = 0;
         self.responder.forget_pending();
         self.streams.clear();
         for call in self.caller.finish_all() {
@@ -231,14 +247,26 @@ impl RpcEndpoint {
 
     /// What is to be done next.
     pub(crate) fn poll_output(&mut self) -> Option<RpcOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether anything waits to be sent.
+    pub(crate) fn has_packets(&self) -> bool {
+        !self.packets.is_empty()
+    }
+
+    /// What is to be sent next, reliably and in this order.
+    pub(crate) fn poll_packet(&mut self) -> Option<DataPacket> {
         loop {
-            if let Queued::Stream(stream) = self.outputs.front_mut()?
+            if let Queued::Stream(stream) | Queued::Answer(stream, _) = self.packets.front_mut()?
                 && let Some(packet) = stream.next()
             {
-                return Some(RpcOutput::Send(packet));
+                return Some(packet);
             }
-            if let Some(Queued::Output(output)) = self.outputs.pop_front() {
-                return Some(output);
+            match self.packets.pop_front()? {
+                Queued::Packet(packet) => return Some(packet),
+                Queued::Stream(_) => {}
+                Queued::Answer(_, bytes) => self.answer_bytes -= bytes,
             }
         }
     }
@@ -382,12 +410,15 @@ impl RpcEndpoint {
         }
     }
 
+    /// Sends a short answer, unless so many wait that whoever asks for them sends more than the network takes.
     fn send(&mut self, packet: DataPacket) {
-        self.output(RpcOutput::Send(packet));
+        if self.packets.len() < WAITING_PACKETS {
+            self.packets.push_back(Queued::Packet(packet));
+        }
     }
 
     fn output(&mut self, output: RpcOutput) {
-        self.outputs.push_back(Queued::Output(output));
+        self.outputs.push_back(output);
     }
 }
 
@@ -429,6 +460,12 @@ fn is_before_rpc(server_version: &str) -> bool {
 
 /// How large a request or an answer in a stream may be.
 const STREAM_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
+
+/// Acknowledgements, refusals and answers that may wait to be sent; what is beyond is not said.
+const WAITING_PACKETS: usize = 4_096;
+
+/// How much of answers in streams may wait to be sent.
+const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// How much may be held of all requests and answers that are still coming; of one caller's requests two thirds of what the rest
 /// leaves.

@@ -226,7 +226,6 @@ impl Us {
     async fn serve_once(&mut self, theirs: &Arc<Theirs>) {
         while let Some(output) = self.rpc.poll_output() {
             match output {
-                RpcOutput::Send(packet) => theirs.receive(packet),
                 RpcOutput::Invoke { id, invocation } => {
                     let response = match invocation.method.as_str() {
                         "echo" => Ok(format!("echo of {}", invocation.payload)),
@@ -236,6 +235,9 @@ impl Us {
                 }
                 RpcOutput::Finished { call, result } => self.finished.push((call, result)),
             }
+        }
+        while let Some(packet) = self.rpc.poll_packet() {
+            theirs.receive(packet);
         }
         if !self.finished.is_empty() {
             return;

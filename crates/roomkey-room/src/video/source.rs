@@ -88,6 +88,15 @@ impl VideoSource {
         if let Some(refused) = state.refusal(shared, index, frame.is_keyframe) {
             return Ok(refused);
         }
+        // Before it is made into packets, which takes numbers: a gap in them is waited for by those who receive.
+        if !state.has_room_for(frame.data.len()) {
+            state.stats.dropped_frames += 1;
+            state.needs_keyframe[index] = true;
+            drop(state);
+            drop(packetizers);
+            shared.request_keyframe(index);
+            return Ok(Captured::QueueFull);
+        }
         let encryption = state.encryption.clone();
         drop(state);
         let timestamp = to_ticks(frame.elapsed).wrapping_add(shared.timestamp_offset);
@@ -103,14 +112,9 @@ impl VideoSource {
             return Ok(Captured::AwaitingKeyframe);
         }
         let (captured, waker) = match packets {
-            Ok(packets) if state.has_room_for(&packets) => {
+            Ok(packets) => {
                 state.push(index, packets);
                 (Ok(Captured::Queued), state.room_waker.clone())
-            }
-            Ok(_) => {
-                state.stats.dropped_frames += 1;
-                state.needs_keyframe[index] = true;
-                (Ok(Captured::QueueFull), None)
             }
             Err(NotPacketized::Malformed(malformed)) => {
                 state.needs_keyframe[index] = true;
@@ -124,13 +128,18 @@ impl VideoSource {
         };
         drop(state);
         drop(packetizers);
-        if !matches!(captured, Ok(Captured::Queued)) {
+        if captured.is_err() {
             shared.request_keyframe(index);
         }
         if let Some(waker) = waker {
             waker();
         }
         captured
+    }
+
+    #[cfg(test)]
+    pub(super) fn queued_numbers(&self) -> Vec<u64> {
+        self.shared.state().queue.iter().map(|packet| packet.sequence).collect()
     }
 
     /// The layers for which a key frame is wanted, each as soon as it is: by a subscriber, or since frames were left out.
@@ -370,8 +379,7 @@ impl State {
         None
     }
 
-    fn has_room_for(&self, packets: &[VideoPacket]) -> bool {
-        let bytes: usize = packets.iter().map(|packet| packet.payload.len()).sum();
+    fn has_room_for(&self, bytes: usize) -> bool {
         self.queue.is_empty() || self.queue_bytes + bytes <= Self::MOST_BYTES
     }
 

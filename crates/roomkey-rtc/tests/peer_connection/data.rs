@@ -93,6 +93,28 @@ fn a_lossy_channel_has_room_beside_a_reliable_one_with_a_long_queue() {
 }
 
 #[test]
+fn a_reliable_channel_goes_on_while_more_is_sent_on_a_lossy_one_than_the_network_takes() {
+    let link = Link { bytes_per_second: Some(100_000), ..Link::fast() };
+    let mut pair = Pair::with_channels(12, link);
+    let reliable = pair.open_channel(CLIENT, "_reliable").unwrap();
+    let lossy = pair.open_channel(CLIENT, "_lossy").unwrap();
+    let to = pair.open_channel(SERVER, "_reliable").unwrap();
+    let flood = |pair: &mut Pair| {
+        let now = pair.now;
+        while pair.connection(CLIENT).send_data(lossy, true, vec![2; 1_000], now).is_ok() {}
+    };
+    flood(&mut pair);
+    let now = pair.now;
+    (0..20_u8).for_each(|n| pair.connection(CLIENT).send_data(reliable, true, vec![n; 10_000], now).unwrap());
+    for _ in 0..2_000 {
+        flood(&mut pair);
+        pair.run_for(Duration::from_millis(5));
+    }
+    let numbers: Vec<_> = pair.messages(SERVER, to).into_iter().map(|message| message[0]).collect();
+    assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_message_that_the_other_side_does_not_take_is_refused_with_the_limit() {
     let mut pair = Pair::with_channels(7, Link::fast());
     let channel = pair.open_channel(CLIENT, "_reliable").unwrap();

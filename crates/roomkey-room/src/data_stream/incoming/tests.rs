@@ -316,6 +316,28 @@ fn after_a_join_anew_a_stream_goes_on_with_its_next_chunk_and_fails_if_its_end_m
 }
 
 #[test]
+fn a_header_that_comes_again_in_another_stay_before_the_servers_word_of_it_opens_nothing() {
+    let mut streams = Streams::new();
+    streams.open_text("goes on", None);
+    streams.agent_sends(chunk("goes on", 0, "a"));
+    let again = origin("agent", "PA_again");
+    streams.packet(&again, Value::StreamHeader(header("goes on", Kind::Text, None)));
+    streams.packet(&again, chunk("goes on", 0, "a"));
+    streams.core.sender_came_again(&"PA_agent".into(), &"PA_again".into(), streams.now);
+    // What is late of the stay before, and what is new.
+    streams.agent_sends(chunk("goes on", 1, "b"));
+    streams.packet(&again, chunk("goes on", 1, "b"));
+    streams.packet(&again, chunk("goes on", 2, "c"));
+    streams.packet(&again, trailer("goes on", "", &[]));
+    let events = streams.events();
+    let count = |is_it: fn(&IncomingEvent) -> bool| events.iter().filter(|event| is_it(event)).count();
+    let opened = count(|event| matches!(event, IncomingEvent::Opened { .. }));
+    let chunks = count(|event| matches!(event, IncomingEvent::Chunk { .. }));
+    assert_eq!((opened, chunks, outcome_of(&events)), (1, 3, Ok(())));
+    assert_eq!((streams.core.open_streams(), streams.core.poll_timeout()), (0, None));
+}
+
+#[test]
 fn a_sender_that_came_again_goes_on_with_its_streams_soon_or_has_lost_them() {
     let mut streams = Streams::new();
     streams.open_text("goes on", None);

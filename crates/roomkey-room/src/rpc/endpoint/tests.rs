@@ -197,7 +197,7 @@ fn who_leaves_may_have_answered_before() {
             let (call, id) = pair.invoked("m");
             pair.respond(id, Ok("bye".to_owned()));
             let start = pair.now;
-            pair.client.rpc.participant_left(start, &"agent".into());
+            pair.client.rpc.participant_left(start, &"agent".into(), false);
             assert_eq!(pair.client.rpc.poll_timeout(), Some(start + Duration::from_secs(2)));
             let result = if answers {
                 pair.at(start + Duration::from_millis(1_999));
@@ -312,13 +312,49 @@ fn only_so_many_invocations_wait() {
     assert_eq!(pair.agent.invoked.len(), 256, "64 of each of four callers");
     let refused = pair.agent.outgoing().iter().filter_map(error_of).filter(|(_, code)| *code == 1500).count();
     assert_eq!(refused, 400 - 256);
-    pair.agent.rpc.participant_left(pair.now, &"caller 0".into());
+    pair.agent.rpc.participant_left(pair.now, &"caller 0".into(), false);
     let request = proto::RpcRequest { id: "r".into(), method: "m".into(), version: 1, ..Default::default() };
     pair.agent.receive(pair.now, "caller 4", packet::packet_to(&[], Value::RpcRequest(request)));
     assert_eq!(pair.agent.invoked.len(), 257);
     let last = pair.agent.rpc.poll_timeout().unwrap();
     pair.agent.rpc.handle_timeout(last);
     assert_eq!(pair.agent.rpc.poll_timeout(), None, "all said the same time");
+}
+
+#[test]
+fn a_caller_that_is_back_at_once_still_gets_its_answer() {
+    let mut pair = Pair::new(1);
+    pair.agent.rpc.register("m");
+    let call = pair.call(&RpcRequest::new("agent", "m", "x"));
+    pair.exchange();
+    let (id, _) = pair.agent.invoked.pop().unwrap();
+    pair.agent.rpc.participant_left(pair.now, &"client".into(), true);
+    pair.agent.rpc.respond(id, Ok("y".into()), Some(&pair.client.participant), at());
+    pair.exchange();
+    assert_eq!(pair.client.finished, [(call, Ok("y".to_owned()))]);
+}
+
+#[test]
+fn what_strangers_make_us_say_is_bounded_while_nothing_can_be_sent() {
+    let mut pair = Pair::new(2);
+    pair.agent.rpc.register("m");
+    for n in 0..5_000 {
+        let request = proto::RpcRequest { id: n.to_string(), method: "?".into(), version: 1, ..Default::default() };
+        pair.agent.receive(pair.now, "stranger", packet::packet_to(&[], Value::RpcRequest(request)));
+    }
+    assert_eq!(pair.agent.outgoing().len(), WAITING_PACKETS);
+
+    // Answers as large as they may be.
+    let calls: Vec<_> = (0..5).map(|_| pair.call(&RpcRequest::new("agent", "m", "x".repeat(20_000)))).collect();
+    pair.client.participant.reads_deflate = false;
+    pair.exchange();
+    for (id, _) in std::mem::take(&mut pair.agent.invoked) {
+        pair.agent.rpc.respond(id, Ok("y".repeat(STREAM_PAYLOAD_BYTES)), Some(&pair.client.participant), at());
+    }
+    pair.exchange();
+    let refused = pair.client.finished.iter().filter(|(_, result)| result.is_err()).count();
+    assert_eq!((pair.client.finished.len(), refused), (calls.len(), 1));
+    assert_eq!(pair.agent.rpc.answer_bytes, 0);
 }
 
 #[test]
@@ -390,7 +426,7 @@ fn no_packets_make_it_panic_or_grow() {
                 }
             }
             if rng.u8(..10) == 0 {
-                pair.client.rpc.participant_left(now, &"agent".into());
+                pair.client.rpc.participant_left(now, &"agent".into(), false);
             }
             pair.at(now + Duration::from_millis(rng.u64(..3_000)));
             assert_eq!(pair.client.rpc.streams.len(), pair.client.rpc_streams_open());
@@ -483,7 +519,6 @@ struct Peer {
     participant: Participant,
     streams: IncomingStreams,
     rpc: RpcEndpoint,
-    packets: Vec<DataPacket>,
     invoked: Vec<(InvocationId, RpcInvocation)>,
     finished: Vec<(String, Result<String, RpcError>)>,
     others: Vec<IncomingEvent>,
@@ -498,7 +533,6 @@ impl Peer {
             participant,
             streams: IncomingStreams::new(StreamLimits::default()),
             rpc: RpcEndpoint::new(rng),
-            packets: Vec::new(),
             invoked: Vec::new(),
             finished: Vec::new(),
             others: Vec::new(),
@@ -518,24 +552,21 @@ impl Peer {
         while let Some(event) = self.streams.poll_event() {
             self.others.extend(self.rpc.handle_stream(now, event));
         }
-        while let Some(output) = self.rpc.poll_output() {
-            match output {
-                RpcOutput::Send(packet) => self.packets.push(packet),
-                RpcOutput::Invoke { id, invocation } => self.invoked.push((id, invocation)),
-                RpcOutput::Finished { call, result } => self.finished.push((call, result)),
-            }
-        }
+        self.take_outputs();
     }
 
     fn outgoing(&mut self) -> Vec<DataPacket> {
+        self.take_outputs();
+        std::iter::from_fn(|| self.rpc.poll_packet()).collect()
+    }
+
+    fn take_outputs(&mut self) {
         while let Some(output) = self.rpc.poll_output() {
             match output {
-                RpcOutput::Send(packet) => self.packets.push(packet),
                 RpcOutput::Invoke { id, invocation } => self.invoked.push((id, invocation)),
                 RpcOutput::Finished { call, result } => self.finished.push((call, result)),
             }
         }
-        std::mem::take(&mut self.packets)
     }
 
     /// How many of the streams that are open are not other streams.

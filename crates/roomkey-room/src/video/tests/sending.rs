@@ -120,6 +120,21 @@ fn a_network_that_is_too_slow_costs_frames_up_to_a_key_frame() {
 }
 
 #[test]
+fn frames_that_are_left_out_take_no_numbers() {
+    let source = VideoSource::new(VideoSourceOptions::new(VideoCodec::Vp8, 64, 50));
+    let outlet = source.outlet().unwrap();
+    outlet.set_active(true);
+    let mut encoder = Encoder::new(VideoCodec::Vp8, 1);
+    let mut capture = |is_keyframe| source.capture_frame(&encoder.frame(millis(0), 1_500_000, is_keyframe)).unwrap();
+    assert_eq!([true, false, false].map(&mut capture), [Captured::Queued, Captured::Queued, Captured::QueueFull]);
+    let mut numbers = source.queued_numbers();
+    outlet.poll_packets(usize::MAX);
+    assert_eq!(capture(true), Captured::Queued);
+    numbers.extend(source.queued_numbers());
+    assert!(numbers.iter().zip(&numbers[1..]).all(|(one, next)| next - one == 1));
+}
+
+#[test]
 fn what_nobody_wants_is_not_sent_and_begins_again_with_a_key_frame() {
     let source = simulcast();
     let outlet = source.outlet().unwrap();
