@@ -239,7 +239,7 @@ pub enum RoomEvent {
         participant: Option<Arc<Participant>>,
     },
     /// It stands otherwise than before with the encryption of somebody's track or data: somebody else's can be decrypted or
-    /// not, this client's encrypted or not.
+    /// not, this client's encrypted or not. In a room that was joined without keys, an encrypted track lacks its key.
     #[non_exhaustive]
     E2eeStateChanged {
         /// Whose; this client's too.

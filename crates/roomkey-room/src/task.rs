@@ -629,7 +629,13 @@ impl Task {
             }
             Happened::TrackSubscribed(participant, publication) => {
                 let track = self.subscribed(&participant, &publication);
+                let lacks_keys = publication.is_encrypted && self.encryption.is_none();
+                let (who, what) = (Arc::clone(&participant), Arc::clone(&publication));
                 self.tell(RoomEvent::TrackSubscribed { track, participant, publication });
+                if lacks_keys {
+                    let state = EncryptionState::MissingKey;
+                    self.tell(RoomEvent::E2eeStateChanged { participant: who, publication: Some(what), state });
+                }
             }
             Happened::TrackUnsubscribed(participant, publication) => {
                 self.sinks.end(&publication.sid);

@@ -178,6 +178,7 @@ async fn who_has_another_key_hears_silence_and_is_told_why() {
     assert!(stream.next().now_or_never().is_none(), "nothing is decoded");
     let mut nothing = subscribed(&mut at_trent).await.audio_stream(&AudioStreamOptions::new());
     assert!(timeout(PATIENCE, nothing.next()).await.unwrap().is_none(), "there is nothing to decode it with");
+    assert_eq!(state(&mut at_trent, true).await, EncryptionState::MissingKey);
 
     alice.local_participant().publish_data(DataPacket::new("secret")).await.unwrap();
     assert_eq!(state(&mut at_eve, false).await, EncryptionState::DecryptionFailed);

@@ -3,7 +3,6 @@
 //! `cargo run --example encrypted` runs against a dev server that it starts itself; `--token-endpoint URL` against any other.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "an example looks at some events")]
 
 mod local;
 
@@ -27,7 +26,7 @@ async fn main() -> Result<(), BoxError> {
         Session::builder(source).agent(AgentExpectation::None).encryption(encryption).build()
     };
 
-    // A key is made of a passphrase in some 20 ms, which hold up nobody here.
+    // A key is made of a passphrase in some tens of milliseconds, which hold up nobody here.
     let passphrase = EncryptionKey::passphrase("correct horse battery staple");
     let keys = spawn_blocking(move || KeyProvider::with_shared_key(&passphrase)).await?;
     let others = KeyProvider::with_shared_key(&EncryptionKey::passphrase("a guess"));
@@ -70,11 +69,8 @@ async fn main() -> Result<(), BoxError> {
 async fn text(events: &mut RoomEvents) -> Result<String, BoxError> {
     let found = async {
         while let Some(event) = events.next().await {
-            match event {
-                RoomEvent::DataReceived { payload, is_encrypted: true, .. } => {
-                    return Ok(String::from_utf8_lossy(&payload).into_owned());
-                }
-                _ => {}
+            if let RoomEvent::DataReceived { payload, is_encrypted: true, .. } = event {
+                return Ok(String::from_utf8_lossy(&payload).into_owned());
             }
         }
         Err("the room is over".into())

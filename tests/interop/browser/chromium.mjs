@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import puppeteer from 'puppeteer-core';
 
 const bundles = new URL('../../../target/interop/browser/', import.meta.url);
+/** Encrypts and decrypts for `livekit-client`. */
+const worker = new URL('./node_modules/livekit-client/dist/livekit-client.e2ee.worker.js', import.meta.url);
 const head = '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">';
 const blank = `${head}<body><script src="/script.js"></script>`;
 
@@ -45,7 +47,8 @@ function profile() {
 async function serve(script) {
   const body = readFileSync(new URL(script, bundles));
   const server = createServer((request, response) => {
-    const [type, content] = request.url === '/script.js' ? ['text/javascript', body] : ['text/html', blank];
+    const script = { '/script.js': body, '/worker.js': readFileSync(worker) }[request.url];
+    const [type, content] = script ? ['text/javascript', script] : ['text/html', blank];
     response.writeHead(200, { 'content-type': type }).end(content);
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));

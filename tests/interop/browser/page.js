@@ -1,6 +1,15 @@
 // The page of room.mjs: obeys commands and says what it sees.
 
-import { DataPacket_Kind, DisconnectReason, Room, RoomEvent, RpcError, Track, VideoQuality } from 'livekit-client';
+import {
+  DataPacket_Kind,
+  DisconnectReason,
+  ExternalE2EEKeyProvider,
+  Room,
+  RoomEvent,
+  RpcError,
+  Track,
+  VideoQuality,
+} from 'livekit-client';
 
 /** Sound that is more than noise has more energy than this; the fake microphone beeps. */
 const LOUD = 0.001;
@@ -85,9 +94,19 @@ function watch(track, who) {
 }
 
 const commands = {
-  async connect({ url, token, mode }) {
-    room = new Room({ singlePeerConnection: mode === 'single' });
+  async connect({ url, token, mode, key, raw }) {
+    const options = { singlePeerConnection: mode === 'single' };
+    if (key !== undefined) {
+      const keyProvider = new ExternalE2EEKeyProvider();
+      // Bytes are for HKDF, text for PBKDF2.
+      await keyProvider.setKey(raw ? new TextEncoder().encode(key).buffer : key);
+      options.encryption = { keyProvider, worker: new Worker('/worker.js') };
+    }
+    room = new Room(options);
     listen();
+    if (key !== undefined) {
+      await room.setE2EEEnabled(true);
+    }
     await room.connect(url, token, { maxRetries: 0 });
     for (const participant of room.remoteParticipants.values()) {
       say({ saw: 'joined', who: participant.identity });

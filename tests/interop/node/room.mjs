@@ -98,9 +98,11 @@ async function picture(out, width, height) {
 }
 
 const commands = {
-  async connect({ url, token, mode }) {
+  async connect({ url, token, mode, key, raw }) {
+    const keyProviderOptions = { sharedKey: Buffer.from(key ?? ''), keyDerivationFunction: raw ? 1 : 0 };
+    const encryption = key === undefined ? undefined : { keyProviderOptions, encryptionType: 1 };
     // Both options are the library's; the SDK passes them on, though its types don't have them.
-    await room.connect(url, token, { singlePeerConnection: mode === 'single', connectTimeoutMs: 10_000n });
+    await room.connect(url, token, { singlePeerConnection: mode === 'single', connectTimeoutMs: 10_000n, encryption });
     room.localParticipant.registerRpcMethod('answer', async ({ callerIdentity, payload }) => {
       if (payload === 'refuse') {
         throw new rtc.RpcError(1234, 'refused');

@@ -129,7 +129,7 @@ impl Reports {
     }
 
     pub(crate) fn take(&self) -> Vec<(Subject, EncryptionState)> {
-        if !self.has_any.swap(false, Ordering::AcqRel) {
+        if !self.has_any.load(Ordering::Relaxed) || !self.has_any.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
         std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))

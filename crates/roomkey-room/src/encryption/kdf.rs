@@ -7,7 +7,7 @@ use zeroize::Zeroize as _;
 /// As many bytes as one block of either derivation has; no key is longer.
 pub(super) const BLOCK: usize = 32;
 
-/// As all clients have it; some 20 ms.
+/// As all clients have it; some tens of milliseconds.
 const ROUNDS: u32 = 100_000;
 /// As all clients have it: so many zeros.
 const INFO: [u8; 128] = [0; 128];

@@ -27,7 +27,7 @@ impl EncryptionKey {
     /// A passphrase, or bytes that other SDKs are given as one: keys are made of it with PBKDF2 (HMAC-SHA256, 100,000 rounds).
     /// It is what all clients can do: a string in JavaScript, and the default of the native SDKs for any bytes.
     ///
-    /// Each key that is made of it takes a core some 20 ms (ten times that in a build without optimization).
+    /// Each key that is made of it takes a core some tens of milliseconds (a second in a build without optimization).
     pub fn passphrase(passphrase: impl Into<Vec<u8>>) -> Self {
         Self { derivation: Derivation::Pbkdf2, material: Zeroizing::new(passphrase.into()) }
     }

@@ -90,7 +90,7 @@ impl KeyProvider {
     /// Sets the key of all who have none of their own, under a number. What participants had moved on to from the one before
     /// is forgotten.
     ///
-    /// Blocks for some 20 ms to make a key of a passphrase: call it where that does no harm, such as in
+    /// Blocks for some tens of milliseconds to make a key of a passphrase: call it where that does no harm, such as in
     /// `tokio::task::spawn_blocking`.
     ///
     /// # Errors

@@ -370,6 +370,20 @@ fn a_key_is_followed_within_the_window_and_not_beyond_it() {
 }
 
 #[test]
+fn the_keys_that_follow_a_passphrase_are_made_elsewhere_and_found_once_they_are_there() {
+    let options = || KeyProviderOptions::new().with_ratchet_window(1);
+    let passphrase = EncryptionKey::passphrase("open sesame");
+    let (keys, others) = (shared(options(), &passphrase), shared(options(), &passphrase));
+    let mut pair = Pair::new(&keys, &others);
+    keys.ratchet_shared_key(0).unwrap();
+    assert_eq!(pair.pass(), None, "nobody waits for them here");
+    while pair.pass().is_none() {
+        std::thread::yield_now();
+    }
+    assert_eq!(pair.told(), [EncryptionState::DecryptionFailed, EncryptionState::KeyRatcheted, EncryptionState::Ok]);
+}
+
+#[test]
 fn an_exported_key_is_the_same_key_elsewhere() {
     let keys = shared(KeyProviderOptions::new(), &raw_key());
     let exported = keys.ratchet_shared_key(0).unwrap();

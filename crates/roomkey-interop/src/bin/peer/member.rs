@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use roomkey::BoxError;
 use roomkey_room::{
-    ByteStreamOptions, DataPacket, LocalParticipant, LocalTrack, LocalTrackPublication, Room, RpcError, RpcRequest,
-    TextStreamOptions, TrackKind, TrackPublishOptions, VideoQuality, VideoSettings,
+    ByteStreamOptions, DataPacket, EncryptionKey, EncryptionOptions, KeyProvider, LocalParticipant, LocalTrack,
+    LocalTrackPublication, Room, RpcError, RpcRequest, TextStreamOptions, TrackKind, TrackPublishOptions, VideoQuality,
+    VideoSettings,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -48,7 +49,17 @@ impl Member {
     async fn does(&mut self, command: &Value) -> Result<Value, BoxError> {
         let text = |key: &str| command[key].as_str().ok_or_else(|| format!("{key} is missing"));
         match text("do")? {
-            "connect" => self.connect(text("url")?, text("token")?, text("mode")?).await?,
+            "connect" => {
+                let key = command["key"].as_str().map(|key| match command["raw"].as_bool() {
+                    Some(true) => EncryptionKey::raw(key),
+                    Some(false) | None => EncryptionKey::passphrase(key),
+                });
+                self.connect(text("url")?, text("token")?, text("mode")?, key.as_ref()).await?;
+            }
+            "encrypt" => {
+                let enabled = command["enabled"].as_bool().ok_or("enabled is missing")?;
+                self.room()?.set_encryption_enabled(enabled).await?;
+            }
             "data" => {
                 let packet = DataPacket::new(text("payload")?)
                     .topic(text("topic")?)
@@ -108,8 +119,18 @@ impl Member {
         Ok(self.room()?.local_participant())
     }
 
-    async fn connect(&mut self, url: &str, token: &str, mode: &str) -> Result<(), BoxError> {
-        let room = Room::builder()
+    async fn connect(
+        &mut self,
+        url: &str,
+        token: &str,
+        mode: &str,
+        key: Option<&EncryptionKey>,
+    ) -> Result<(), BoxError> {
+        let mut builder = Room::builder();
+        if let Some(key) = key {
+            builder = builder.encryption(EncryptionOptions::new(KeyProvider::with_shared_key(key)));
+        }
+        let room = builder
             .ice_transport_policy(self.transport.into())
             .single_peer_connection(mode == "single")
             .connect(url, token)

@@ -87,6 +87,9 @@ pub(crate) async fn watch(mut events: RoomEvents, pictures: Arc<Pictures>) {
                 let (who, reliable) = (sender.as_str(), is_reliable);
                 say(&json!({"saw": "data", "who": who, "payload": payload, "reliable": reliable, "topic": topic}));
             }
+            RoomEvent::E2eeStateChanged { participant, state, .. } => {
+                say(&json!({"saw": "encryption", "who": participant.identity.as_str(), "state": state.as_str()}));
+            }
             RoomEvent::TextStreamOpened { reader, topic, sender, .. } => {
                 let Some(mut reader) = reader.take() else { continue };
                 tokio::spawn(async move {

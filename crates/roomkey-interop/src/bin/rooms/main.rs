@@ -1,12 +1,13 @@
 //! Runs LiveKit's own SDKs and roomkey's client in rooms of one server, with each other, and prints a table.
 //!
 //! The server is one that runs (`--url`, `--key`, `--secret`) or `roomkey dev`, which is started and stopped
-//! (`--roomkey PATH`). `--only` keeps the rows that contain a text, `--quick` twelve quick ones.
+//! (`--roomkey PATH`). `--only` keeps the rows that contain a text, `--quick` eighteen quick ones.
 //! `ROOMKEY_VERBOSE` lets the scripts' own logs through.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints a table")]
 
 mod agent;
+mod encrypted;
 mod pair;
 mod path;
 mod peer;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use pair::{Check, Outcome, Pair};
+use pair::{Check, Keys, Outcome, Pair};
 use peer::Sdk;
 use roomkey::BoxError;
 use server::Server;
@@ -44,7 +45,7 @@ struct Arguments {
     /// Rows whose name contains this.
     #[arg(long)]
     only: Option<String>,
-    /// Twelve quick rows.
+    /// Eighteen quick rows.
     #[arg(long)]
     quick: bool,
 }
@@ -75,7 +76,7 @@ const PAIRS: [(Sdk, Sdk); 22] = [
     (Sdk::ChromiumSingle, Sdk::ChromiumDual),
 ];
 
-/// The rows of `--quick`, which need nothing installed but a wheel: LiveKit's own SDK in both modes, and ours with it.
+/// The rows of `--quick` that are not encrypted, which need nothing installed but a wheel: LiveKit's own SDK in both modes, and ours with it.
 const QUICK: [((Sdk, Sdk), &[Check]); 2] = [
     (
         (Sdk::PythonSingle, Sdk::PythonDual),
@@ -138,8 +139,9 @@ async fn run(arguments: &Arguments, table: &mut Table) -> Result<(), BoxError> {
             continue;
         }
         let server = server(arguments, &[]).await?;
-        run_pair(&server, &format!("pair-{number}"), sdks, &wanted, table).await;
+        run_pair(&server, &format!("pair-{number}"), sdks, None, &wanted, table).await;
     }
+    encrypted::run(arguments, table).await?;
     if !arguments.quick {
         agent::run(arguments, table).await?;
         session::run(arguments, table).await?;
@@ -156,8 +158,13 @@ async fn server(arguments: &Arguments, extra: &[&str]) -> Result<Server, BoxErro
     Ok(server.with_transport(arguments.transport))
 }
 
-fn row_name(sdks: (Sdk, Sdk), check: Check) -> String {
-    format!("{} + {}: {}", sdks.0.name(), sdks.1.name(), check.name())
+fn row_name(sdks: (Sdk, Sdk), keys: Option<Keys>, check: Check) -> String {
+    let encrypted = match keys {
+        None => "",
+        Some(Keys { raw: false, .. }) => ", encrypted",
+        Some(Keys { raw: true, .. }) => ", encrypted with a raw key",
+    };
+    format!("{} + {}{encrypted}: {}", sdks.0.name(), sdks.1.name(), check.name())
 }
 
 fn is_named(arguments: &Arguments, name: &str) -> bool {
@@ -166,14 +173,22 @@ fn is_named(arguments: &Arguments, name: &str) -> bool {
 
 fn wants(arguments: &Arguments, sdks: (Sdk, Sdk), check: Check) -> bool {
     let is_quick = QUICK.iter().any(|(pair, checks)| *pair == sdks && checks.contains(&check));
-    (!arguments.quick || is_quick) && Pair::can(sdks, check) && is_named(arguments, &row_name(sdks, check))
+    (!arguments.quick || is_quick) && Pair::can(sdks, check) && is_named(arguments, &row_name(sdks, None, check))
 }
 
 /// Connects the pair, wanted or not, and runs what is wanted; microphone and camera before what needs them.
-async fn run_pair(server: &Server, room: &str, sdks: (Sdk, Sdk), wanted: &[Check], table: &mut Table) {
+async fn run_pair(
+    server: &Server,
+    room: &str,
+    sdks: (Sdk, Sdk),
+    keys: Option<Keys>,
+    wanted: &[Check],
+    table: &mut Table,
+) {
+    let row_name = |sdks, check| row_name(sdks, keys, check);
     let mut since = now();
     let connected = async {
-        let mut pair = Pair::start(server, room, sdks).await?;
+        let mut pair = Pair::start(server, room, sdks, keys).await?;
         since = now();
         pair.run(Check::Connect).await?;
         Ok::<_, BoxError>(pair)

@@ -72,24 +72,40 @@ impl Check {
     }
 }
 
+/// What each of a pair makes the keys of end-to-end encryption of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keys {
+    pub(crate) first: &'static str,
+    pub(crate) second: &'static str,
+    /// Whether they are random bytes, rather than passphrases.
+    pub(crate) raw: bool,
+}
+
 /// The peers, connected by the first check.
 pub(crate) struct Pair<'a> {
     server: &'a Server,
     room: String,
     sdks: (Sdk, Sdk),
     paths: (Path, Path),
+    keys: Option<Keys>,
     first: Peer,
     second: Peer,
 }
 
 impl<'a> Pair<'a> {
-    pub(crate) async fn start(server: &'a Server, room: &str, sdks: (Sdk, Sdk)) -> Result<Self, BoxError> {
+    /// Encrypted from end to end, if there are keys.
+    pub(crate) async fn start(
+        server: &'a Server,
+        room: &str,
+        sdks: (Sdk, Sdk),
+        keys: Option<Keys>,
+    ) -> Result<Self, BoxError> {
         let paths = (Path::to(&server.url).await?, Path::to(&server.url).await?);
         let (first, second) = tokio::try_join!(
             Peer::start(sdks.0, "first", server.transport),
             Peer::start(sdks.1, "second", server.transport)
         )?;
-        Ok(Self { server, room: room.to_owned(), sdks, paths, first, second })
+        Ok(Self { server, room: room.to_owned(), sdks, paths, keys, first, second })
     }
 
     /// Whether the peers can do this at all; what they can't is no row.
@@ -177,13 +193,45 @@ impl<'a> Pair<'a> {
     }
 
     async fn connect(&self) -> Outcome {
-        for (peer, path, sdk) in [(&self.first, &self.paths.0, self.sdks.0), (&self.second, &self.paths.1, self.sdks.1)]
-        {
+        let keys = self.keys.map(|keys| (keys.first, keys.second));
+        for (peer, path, sdk, key) in [
+            (&self.first, &self.paths.0, self.sdks.0, keys.map(|keys| keys.0)),
+            (&self.second, &self.paths.1, self.sdks.1, keys.map(|keys| keys.1)),
+        ] {
             let token = self.server.token(&self.room, &peer.identity, None)?;
-            peer.does("connect", json!({"url": path.url, "token": token, "mode": sdk.mode()})).await?;
+            let mut arguments = json!({"url": path.url, "token": token, "mode": sdk.mode()});
+            if let (Some(key), Some(keys)) = (key, self.keys) {
+                arguments["key"] = json!(key);
+                arguments["raw"] = json!(keys.raw);
+            }
+            peer.does("connect", arguments).await?;
         }
         self.first.sees("joined", |it| it["who"] == self.second.identity).await?;
         self.second.sees("joined", |it| it["who"] == self.first.identity).await?;
+        Ok(())
+    }
+
+    /// With different keys: each is told of the other's sound and picture, and has nothing of them, nor of data.
+    pub(crate) async fn is_deaf(&self) -> Outcome {
+        const DEAF: Duration = Duration::from_secs(3);
+        for (from, to) in [(&self.first, &self.second), (&self.second, &self.first)] {
+            from.does("microphone", json!({})).await?;
+            from.does("camera", json!({"simulcast": false})).await?;
+            to.sees("subscribed", |it| it["who"] == from.identity && it["source"] == "microphone").await?;
+            from.does("data", json!({"payload": "secret", "reliable": true, "topic": "secret"})).await?;
+            from.does("text", json!({"text": "secret"})).await?;
+        }
+        sleep(DEAF).await;
+        for (to, sdk) in [(&self.first, self.sdks.0), (&self.second, self.sdks.1)] {
+            for what in ["audio", "video", "data", "text"] {
+                if let Some(seen) = to.take(what).first() {
+                    return Err(format!("{} saw {seen}", to.identity).into());
+                }
+            }
+            if sdk.is_roomkey() {
+                to.sees("encryption", |it| it["state"] == "decryption_failed").await?;
+            }
+        }
         Ok(())
     }
 

@@ -64,6 +64,10 @@ impl Sdk {
         matches!(self, Self::RoomkeySingle | Self::RoomkeyDual)
     }
 
+    pub(crate) fn is_chromium(self) -> bool {
+        matches!(self, Self::ChromiumSingle | Self::ChromiumDual)
+    }
+
     /// The Go client has no encoder: it publishes a recorded tone and no camera.
     pub(crate) fn has_camera(self) -> bool {
         self != Self::Go
