@@ -14,6 +14,7 @@ mod joining;
 mod keyframe;
 mod media;
 mod negotiation;
+mod nonces;
 mod participant;
 mod peer;
 mod publication;

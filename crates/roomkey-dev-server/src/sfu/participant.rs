@@ -126,6 +126,12 @@ impl Participant {
         self.kind == proto::participant_info::Kind::Agent as i32
     }
 
+    /// Whether it may send texts that are somebody else's words: it is an agent, by its kind or by its grant.
+    #[expect(deprecated, reason = "livekit-server reads the grant all the same")]
+    pub(super) fn speaks_for_others(&self) -> bool {
+        self.is_agent() || self.permission.agent
+    }
+
     pub(super) fn peer_mut(&mut self, target: Target) -> Option<&mut Peer> {
         match target {
             Target::Publisher => Some(&mut self.publisher),

@@ -17,6 +17,7 @@ use super::echo::Echo;
 use super::history::History;
 use super::joining::{Joining, Refusal};
 use super::negotiation::Required;
+use super::nonces::Nonces;
 use super::participant::{Participant, ParticipantId, Target};
 use super::peer::Peer;
 use super::publication::PublicationId;
@@ -49,6 +50,7 @@ pub(super) struct Room {
     pub(super) dispatches: Vec<Waiting>,
     pub(super) echo: Option<Echo>,
     pub(super) history: History,
+    pub(super) nonces: Nonces,
     /// Since when nobody but agents is in it.
     pub(super) empty_since: Option<Instant>,
     pub(super) had_participants: bool,
@@ -94,6 +96,7 @@ impl Room {
             dispatches,
             echo: None,
             history: History::default(),
+            nonces: Nonces::default(),
             empty_since: Some(cx.now.instant),
             had_participants: false,
             next_tick: cx.now.instant + TICK,
@@ -331,6 +334,7 @@ impl Room {
                 receiver.send(update(info.clone()), cx);
             }
         }
+        self.echo_departed(id);
         self.counts_changed = true;
         self.update_emptiness(cx);
         let (room, identity) = (self.info.name.clone(), participant.identity);

@@ -5,4 +5,5 @@ mod data;
 mod joining;
 mod media;
 mod paths;
+mod senders;
 mod world;

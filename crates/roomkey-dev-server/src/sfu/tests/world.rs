@@ -330,6 +330,18 @@ impl World {
         self.run(Duration::from_millis(20));
     }
 
+    /// Sends a reliable packet as it is.
+    pub(super) fn send_packet(&mut self, client: usize, packet: &proto::DataPacket) {
+        let client = &mut self.clients[client];
+        client.rtc.send_data(client.reliable, true, packet.encode_to_vec(), self.now.instant).unwrap();
+        self.run(Duration::from_millis(20));
+    }
+
+    pub(super) fn sid_of(&self, client: usize) -> String {
+        let Message::Join(join) = &self.clients[client].messages[0] else { panic!("not a join") };
+        join.participant.as_ref().unwrap().sid.clone()
+    }
+
     pub(super) fn topics(&self, client: usize) -> Vec<(String, String)> {
         let data = self.clients[client].data.iter().filter_map(|packet| match &packet.value {
             Some(Value::User(user)) => Some((packet.participant_identity.clone(), user.topic.clone().unwrap())),
