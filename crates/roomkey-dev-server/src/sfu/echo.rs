@@ -64,8 +64,6 @@ impl Room {
             capabilities: Vec::new(),
             sdk: "the demo agent".to_owned(),
             auto_subscribe: false,
-            metadata: String::new(),
-            attributes: HashMap::new(),
             add_tracks: Vec::new(),
             publisher_offer: None,
             resumes: None,

@@ -44,9 +44,9 @@ pub(super) struct Participant {
     client_protocol: i32,
     capabilities: Vec<i32>,
     pub(super) claims: Claims,
-    /// Where its messages go; nothing while the client is away.
     /// The sections that its client is about to offer.
     pub(super) required: Required,
+    /// Where its messages go; nothing while the client is away.
     pub(super) connection: Option<ConnectionId>,
     pub(super) joined_at: Instant,
     /// Since when the client's websocket is gone.
@@ -74,10 +74,6 @@ pub(super) struct Participant {
 impl Participant {
     pub(super) fn new(joining: &Joining, publisher: Peer, subscriber: Option<Peer>, cx: &mut Context<'_>) -> Self {
         let from_claims = joining.claims.participant();
-        let metadata =
-            if joining.metadata.is_empty() { from_claims.metadata.clone() } else { joining.metadata.clone() };
-        let mut attributes: HashMap<_, _> = from_claims.attributes.clone().into_iter().collect();
-        attributes.extend(joining.attributes.clone());
         Self {
             sid: crate::ids::draw("PA_", cx.rng),
             permission: permission_of(&from_claims),
@@ -85,8 +81,8 @@ impl Participant {
             kind_details: from_claims.kind_details.iter().map(|detail| *detail as i32).collect(),
             identity: from_claims.identity,
             name: from_claims.name,
-            metadata,
-            attributes,
+            metadata: from_claims.metadata,
+            attributes: from_claims.attributes.into_iter().collect(),
             state: State::Joining,
             joined_at_ms: cx.now.unix_ms(),
             version: 0,

@@ -1,6 +1,5 @@
 //! Clients of `roomkey-rtc`, in virtual time, over a link that loses nothing.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -159,8 +158,6 @@ impl World {
             capabilities: Vec::new(),
             sdk: "test".to_owned(),
             auto_subscribe: true,
-            metadata: String::new(),
-            attributes: HashMap::new(),
             add_tracks: Vec::new(),
             publisher_offer: Some(proto::SessionDescription {
                 r#type: "offer".to_owned(),
@@ -361,8 +358,6 @@ pub(super) fn coming_back(connection: ConnectionId, identity: &str, sid: String)
         capabilities: Vec::new(),
         sdk: String::new(),
         auto_subscribe: true,
-        metadata: String::new(),
-        attributes: HashMap::new(),
         add_tracks: Vec::new(),
         publisher_offer: None,
         resumes: Some(sid),
