@@ -56,6 +56,8 @@ pub(super) struct Participant {
     pub(super) publisher: Peer,
     pub(super) subscriber: Option<Peer>,
     pub(super) publications: Vec<Publication>,
+    /// Tracks that wait for the end of one with the same cid.
+    pub(super) queued: Vec<Publication>,
     pub(super) subscriptions: Vec<Subscription>,
     /// Tracks that it has asked for, or asked not to have, whatever it has of them.
     pub(super) wishes: HashMap<PublicationId, bool>,
@@ -99,6 +101,7 @@ impl Participant {
             publisher,
             subscriber,
             publications: Vec::new(),
+            queued: Vec::new(),
             subscriptions: Vec::new(),
             wishes: HashMap::new(),
             allowed_subscribers: None,
