@@ -83,10 +83,10 @@ impl Media {
     pub(crate) async fn run(mut self) {
         let mut buffer = vec![0; LONGEST_DATAGRAM];
         loop {
-            self.carry_out();
+            self.keep_time();
             let timeout = self.sfu.timeout();
+            // In any order, so that a flood of one kind does not keep the others waiting.
             tokio::select! {
-                biased;
                 command = self.commands.recv() => match command {
                     None => return,
                     Some(Command::ShutDown { done }) => {
@@ -100,8 +100,18 @@ impl Media {
                 },
                 received = self.socket.recv_from(&mut buffer) => self.receive(received, &mut buffer),
                 received = self.tcp.receive() => self.receive_over_tcp(received),
-                () = until(timeout) => self.sfu.handle_timeout(Now::read()),
+                () = until(timeout) => {}
             }
+        }
+    }
+
+    /// Does what is due. It is asked after each batch of packets, whatever else comes.
+    fn keep_time(&mut self) {
+        self.carry_out();
+        let now = Now::read();
+        if self.sfu.timeout().is_some_and(|at| at <= now.instant) {
+            self.sfu.handle_timeout(now);
+            self.carry_out();
         }
     }
 

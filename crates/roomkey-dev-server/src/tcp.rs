@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use roomkey_rtc::framing::{self, Frames};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ const OUTGOING: usize = 256;
 const BATCH: usize = 32 * 1024;
 /// A connection that takes nothing for this long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
-/// One on which nothing comes for this long, too. Clients check every few seconds the paths that they keep, used or not.
+/// One on which no whole packet comes for this long, too. Clients check every few seconds the paths that they keep, used or not.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What happens on the connections.
@@ -125,17 +125,31 @@ async fn carry(stream: TcpStream, source: SocketAddr, patience: Duration, arriva
     let _ = arrivals.send(Arrival::Ended { source }).await;
 }
 
-async fn read(mut reader: OwnedReadHalf, source: SocketAddr, patience: Duration, arrivals: &mpsc::Sender<Arrival>) {
+/// Reads packets, each of which has to be whole in time: a byte now and then keeps no connection.
+async fn read(
+    mut reader: impl AsyncRead + Unpin,
+    source: SocketAddr,
+    patience: Duration,
+    arrivals: &mpsc::Sender<Arrival>,
+) {
     let (mut buffer, mut frames) = (vec![0; 4 * 1024], Frames::new());
     let mut patience = patience;
-    while let Ok(Ok(length @ 1..)) = timeout(patience, reader.read(&mut buffer)).await {
-        frames.push(&buffer[..length]);
-        while let Some(packet) = frames.next_packet() {
-            patience = IDLE_TIMEOUT;
-            if arrivals.send(Arrival::Packet { source, packet }).await.is_err() {
-                return;
-            }
+    while let Ok(Some(packet)) = timeout(patience, next_packet(&mut reader, &mut frames, &mut buffer)).await {
+        patience = IDLE_TIMEOUT;
+        if arrivals.send(Arrival::Packet { source, packet }).await.is_err() {
+            return;
         }
+    }
+}
+
+/// The next whole packet; none at the end.
+async fn next_packet(reader: &mut (impl AsyncRead + Unpin), frames: &mut Frames, buffer: &mut [u8]) -> Option<Vec<u8>> {
+    loop {
+        if let Some(packet) = frames.next_packet() {
+            return Some(packet);
+        }
+        let length = reader.read(buffer).await.ok().filter(|length| *length > 0)?;
+        frames.push(&buffer[..length]);
     }
 }
 
@@ -152,5 +166,39 @@ async fn write(mut writer: OwnedWriteHalf, mut packets: mpsc::Receiver<Vec<u8>>)
         if !matches!(timeout(WRITE_PATIENCE, writer.write_all(&batch)).await, Ok(Ok(()))) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For how many seconds a connection is read on which these bytes come over and over, one a second, 300 at most.
+    async fn seconds_of(bytes: &[u8]) -> u32 {
+        let (reader, mut writer) = tokio::io::duplex(64);
+        let (arrivals, _arrived) = mpsc::channel(INCOMING);
+        let source = SocketAddr::from(([127, 0, 0, 1], 9));
+        let mut seconds = 0;
+        let dripping = async {
+            let mut ticks = tokio::time::interval(Duration::from_secs(1));
+            for byte in bytes.iter().cycle().take(300) {
+                ticks.tick().await;
+                seconds += 1;
+                writer.write_all(&[*byte]).await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = read(reader, source, Duration::from_secs(10), &arrivals) => {}
+            () = dripping => {}
+        }
+        seconds
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_kept_by_whole_packets_and_not_by_bytes() {
+        // A frame of 60,138 bytes is never whole, one of a single byte is every three seconds.
+        assert!((10..=11).contains(&seconds_of(&[0xea]).await));
+        assert_eq!(seconds_of(&[0, 1, 7]).await, 300);
+        assert!((62..=64).contains(&seconds_of(&[&[0, 1, 7][..], &[0xea; 297]].concat()).await));
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::SinkExt as _;
 use livekit_protocol as proto;
+use prost::Message as _;
 use proto::signal_request::Message as Request;
 use proto::signal_response::Message;
 use roomkey_dev_server::{Config, DevServer};
@@ -36,6 +37,13 @@ async fn is_well(server: &DevServer, client: &mut Connected) {
     join(server, "somebody-else").await;
 }
 
+/// A request for a track with so many layers of two bytes, of which each is a struct.
+fn empty_layers(count: usize) -> Vec<u8> {
+    let layers = vec![proto::VideoLayer::default(); count];
+    let request = Request::AddTrack(proto::AddTrackRequest { layers, ..Default::default() });
+    proto::SignalRequest { message: Some(request) }.encode_to_vec()
+}
+
 #[tokio::test]
 async fn what_is_no_message_ends_the_websocket_that_it_came_on() {
     let server = server().await;
@@ -44,6 +52,13 @@ async fn what_is_no_message_ends_the_websocket_that_it_came_on() {
         (tungstenite::Message::Binary(vec![0xff; 100].into()), 1000),
         (tungstenite::Message::Text("{\"nonsense\":".into()), 1000),
         (tungstenite::Message::Binary(vec![0; 600 * 1024].into()), 1009),
+        (tungstenite::Message::Binary(empty_layers(200_000).into()), 1009),
+        (
+            tungstenite::Message::Text(
+                format!("{{\"syncState\":{{\"publishTracks\":[{}{{}}]}}}}", "{},".repeat(150_000)).into(),
+            ),
+            1009,
+        ),
     ] {
         let mut client = join(&server, "garbage").await;
         // The server may close while this is still being sent.

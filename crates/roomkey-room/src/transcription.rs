@@ -106,7 +106,8 @@ impl Transcription {
 
 impl LocalParticipant {
     /// Sends what somebody said. It is sent reliably; waiting and dropping are as with
-    /// [`publish_data`](Self::publish_data).
+    /// [`publish_data`](Self::publish_data). livekit-server passes it on where this participant is an agent, by its kind or
+    /// by its grant, and drops it otherwise.
     ///
     /// # Errors
     ///

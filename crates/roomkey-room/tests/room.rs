@@ -262,7 +262,12 @@ async fn texts_and_bytes_of_any_length_and_calls_go_both_ways() {
 #[tokio::test]
 async fn keys_transcriptions_and_files_reach_whom_they_are_for() {
     let server = server().await;
-    let (alice, _) = join_with(&server, "alice", &Room::builder()).await;
+    // A server passes on the transcriptions of agents alone.
+    let agent = token("alice", |mut grant| {
+        grant.agent = true;
+        grant
+    });
+    let alice = Room::builder().connect(&server.url(), &agent).await.unwrap();
     let (bob, mut at_bob) = join_with(&server, "bob", &Room::builder()).await;
     let (_carol, mut at_carol) = join_with(&server, "carol", &Room::builder()).await;
     active(&alice, "bob").await;

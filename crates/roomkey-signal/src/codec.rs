@@ -7,6 +7,7 @@ use std::fmt;
 
 use prost::Message as _;
 
+use crate::breadth::{self, MAX_FIELDS};
 use crate::proto::{SignalRequest, SignalResponse};
 
 /// The largest message that a server takes from a client, in bytes. Offers of many tracks stay far below it.
@@ -56,8 +57,10 @@ impl fmt::Debug for Frame {
 /// A message of a kind that this crate does not know, such as a newer client's, is a request with no `message`.
 ///
 /// # Errors
-/// If it is larger than [`MAX_REQUEST_SIZE`] or no protobuf.
+/// If it is larger than [`MAX_REQUEST_SIZE`], has too many fields or is no protobuf.
 pub fn decode_request(bytes: &[u8]) -> Result<SignalRequest, DecodeError> {
+    within(bytes.len(), MAX_REQUEST_SIZE)?;
+    not_too_broad(breadth::is_too_broad(bytes, &breadth::REQUEST))?;
     decode(bytes, MAX_REQUEST_SIZE)
 }
 
@@ -74,10 +77,15 @@ pub fn decode_response(bytes: &[u8]) -> Result<SignalResponse, DecodeError> {
 /// Reads what a client sent in a text frame.
 ///
 /// # Errors
-/// If it is larger than [`MAX_REQUEST_SIZE`] or no JSON of a request. Members that are unknown are passed over.
+/// If it is larger than [`MAX_REQUEST_SIZE`], has too many fields or is no JSON of a request. Members that are unknown are
+/// passed over.
 pub fn decode_request_json(text: &str) -> Result<SignalRequest, DecodeError> {
     within(text.len(), MAX_REQUEST_SIZE)?;
-    serde_json::from_str(text).map_err(|error| DecodeError::Json { line: error.line(), column: error.column() })
+    not_too_broad(breadth::is_too_broad_json(text))?;
+    let request: SignalRequest =
+        serde_json::from_str(text).map_err(|error| DecodeError::Json { line: error.line(), column: error.column() })?;
+    not_too_broad(breadth::is_too_broad(&request.encode_to_vec(), &breadth::REQUEST))?;
+    Ok(request)
 }
 
 /// The binary frame of a request.
@@ -105,6 +113,10 @@ fn within(size: usize, limit: usize) -> Result<(), DecodeError> {
     if size > limit { Err(DecodeError::TooLarge { size, limit }) } else { Ok(()) }
 }
 
+fn not_too_broad(is_too_broad: bool) -> Result<(), DecodeError> {
+    if is_too_broad { Err(DecodeError::TooManyFields { limit: MAX_FIELDS }) } else { Ok(()) }
+}
+
 /// Why a message could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -115,6 +127,12 @@ pub enum DecodeError {
         /// Its size in bytes.
         size: usize,
         /// What the receiver takes, in bytes.
+        limit: usize,
+    },
+    /// It has more fields than its receiver takes: decoded, it would be many times its size.
+    #[non_exhaustive]
+    TooManyFields {
+        /// What the receiver takes; a track counts for 64.
         limit: usize,
     },
     /// It is no protobuf of this kind of message.
@@ -145,6 +163,7 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge { size, limit } => write!(f, "a signalling message of {size} bytes is over {limit}"),
+            Self::TooManyFields { limit } => write!(f, "a signalling message has more fields than {limit}"),
             Self::Protobuf(_) => f.write_str("a signalling message is not protobuf"),
             Self::Json { line, column } => {
                 write!(f, "a signalling message is not JSON of one, at line {line} column {column}")
@@ -158,7 +177,7 @@ impl std::error::Error for DecodeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Protobuf(cause) => Some(&cause.0),
-            Self::TooLarge { .. } | Self::Json { .. } | Self::Text => None,
+            Self::TooLarge { .. } | Self::TooManyFields { .. } | Self::Json { .. } | Self::Text => None,
         }
     }
 }

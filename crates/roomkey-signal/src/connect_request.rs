@@ -114,7 +114,8 @@ pub enum ConnectRequestError {
     WrapperNotProtobuf,
     /// What says that it is compressed can't be decompressed.
     JoinRequestNotGzip,
-    /// The `JoinRequest`, decompressed, is over 1 MiB.
+    /// The `JoinRequest`, decompressed, is over 1 MiB, or has more than 8,192 fields, in which a track counts for 64.
+    /// livekit-server has the first bound alone.
     JoinRequestTooLarge,
     /// What is in the wrapper is no `JoinRequest`.
     JoinRequestNotProtobuf,

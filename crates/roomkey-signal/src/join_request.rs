@@ -11,6 +11,7 @@ use flate2::write::GzEncoder;
 use prost::Message as _;
 
 use crate::ConnectRequestError;
+use crate::breadth;
 use crate::proto::wrapped_join_request::Compression;
 use crate::proto::{JoinRequest, WrappedJoinRequest};
 
@@ -34,6 +35,9 @@ pub(crate) fn decode(text: &str) -> Result<JoinRequest, ConnectRequestError> {
         // livekit-server looks into no other, and goes on with an empty request.
         Err(_) => Vec::new(),
     };
+    if breadth::is_too_broad(&message, &breadth::JOIN) {
+        return Err(ConnectRequestError::JoinRequestTooLarge);
+    }
     JoinRequest::decode(&*message).map_err(|_| ConnectRequestError::JoinRequestNotProtobuf)
 }
 
@@ -92,6 +96,16 @@ mod tests {
         assert_eq!(decode(&wrapped(1, bomb)).unwrap_err(), ConnectRequestError::JoinRequestTooLarge);
         let plain = vec![0; MAX_JOIN_REQUEST_SIZE + 1];
         assert_eq!(decode(&wrapped(0, plain)).unwrap_err(), ConnectRequestError::JoinRequestTooLarge);
+    }
+
+    #[test]
+    fn a_small_request_with_more_tracks_than_anybody_has_is_refused() {
+        let tracks = vec![crate::proto::AddTrackRequest::default(); 400_000];
+        let message = JoinRequest { add_track_requests: tracks, ..Default::default() }.encode_to_vec();
+        assert!(message.len() < MAX_JOIN_REQUEST_SIZE);
+        let compressed = compress(&message);
+        assert!(compressed.len() < 8_192);
+        assert_eq!(decode(&wrapped(1, compressed)).unwrap_err(), ConnectRequestError::JoinRequestTooLarge);
     }
 
     #[test]

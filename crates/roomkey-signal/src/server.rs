@@ -190,7 +190,7 @@ impl Server {
             Ok(SignalRequest { message: Some(message) }) => self.handle_request(message, now),
             // A kind of message that a newer client has.
             Ok(SignalRequest { message: None }) => {}
-            Err(error @ DecodeError::TooLarge { .. }) => {
+            Err(error @ (DecodeError::TooLarge { .. } | DecodeError::TooManyFields { .. })) => {
                 self.close(CloseCode::MessageTooBig, CloseCause::Undecodable(error));
             }
             // livekit-server closes so, and says no more.
@@ -251,7 +251,7 @@ pub enum CloseCode {
     Normal,
     /// 1008: the client went over its [limits](ServerLimits).
     PolicyViolation,
-    /// 1009: a message was over [`MAX_REQUEST_SIZE`](crate::MAX_REQUEST_SIZE).
+    /// 1009: a message was over [`MAX_REQUEST_SIZE`](crate::MAX_REQUEST_SIZE), or had too many fields.
     MessageTooBig,
 }
 

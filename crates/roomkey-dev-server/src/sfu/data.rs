@@ -1,13 +1,14 @@
 //! Data packets between participants: user data, streams, RPC, transcriptions. The server looks at who sends and who is
-//! meant; what is said passes as it is.
+//! meant; what is said passes as it is, once.
 
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::data_packet::{Kind, Value};
+use proto::data_stream::header::ContentHeader;
 
 use super::Context;
 use super::history::Destinations;
-use super::participant::ParticipantId;
+use super::participant::{Participant, ParticipantId};
 use super::peer::Undelivered;
 use super::room::{Announce, Room};
 use crate::event::Event;
@@ -33,19 +34,21 @@ impl Room {
             participant.last_sequence = packet.sequence;
         }
         set_kind(&mut packet, kind);
-        packet.participant_identity.clone_from(&participant.identity);
-        packet.participant_sid.clone_from(&participant.sid);
-        let (sid, identity) = (participant.sid.clone(), participant.identity.clone());
-        if let Some(Value::User(user)) = &mut packet.value {
-            name_sender(user, &sid, &identity);
+        if !name_sender(&mut packet, participant) {
+            return;
         }
-        self.deliver(Some(id), kind, &packet, cx);
+        if let Some(Value::User(user)) = &packet.value
+            && self.nonces.is_known(&user.nonce)
+        {
+            return;
+        }
+        self.deliver(id, kind, &packet, cx);
     }
 
     /// Hands a packet to those whom it is for.
     pub(super) fn deliver(
         &mut self,
-        from: Option<ParticipantId>,
+        from: ParticipantId,
         kind: Kind,
         packet: &proto::DataPacket,
         cx: &mut Context<'_>,
@@ -53,12 +56,13 @@ impl Room {
         let to = destinations(packet);
         let bytes = packet.encode_to_vec();
         if kind == Kind::Reliable {
-            self.history.record(packet, &to, &bytes, cx.now.instant);
+            let sender = self.participants.get(&from).map(|sender| sender.identity.as_str()).unwrap_or_default();
+            self.history.record(packet, sender, &to, &bytes, cx.now.instant);
         }
         let mut undelivered = Vec::new();
         let mut for_echo = false;
         for (id, receiver) in &mut self.participants {
-            if from == Some(*id) || !to.include(&receiver.identity, &receiver.sid) {
+            if from == *id || !to.include(&receiver.identity, &receiver.sid) {
                 continue;
             }
             if self.echo.as_ref().is_some_and(|echo| echo.participant == *id) {
@@ -73,7 +77,7 @@ impl Room {
             self.handle_undelivered(id, why, cx);
         }
         if for_echo {
-            self.echo_data(packet, cx);
+            self.echo_data(from, packet, cx);
         }
     }
 
@@ -117,10 +121,39 @@ fn set_kind(packet: &mut proto::DataPacket, kind: Kind) {
     packet.kind = kind as i32;
 }
 
+/// Writes into a packet who sent it, whatever is there. Whether others get it at all. Both are as in livekit-server: an agent
+/// says whose words a text is, who is hidden is not named, and only agents transcribe. Metrics are for who may subscribe to
+/// them, which nobody can here.
 #[expect(deprecated, reason = "older clients read the sender in the user's packet")]
-fn name_sender(user: &mut proto::UserPacket, sid: &str, identity: &str) {
-    sid.clone_into(&mut user.participant_sid);
-    identity.clone_into(&mut user.participant_identity);
+fn name_sender(packet: &mut proto::DataPacket, sender: &Participant) -> bool {
+    let is_agent = sender.speaks_for_others();
+    let names_another = !packet.participant_identity.is_empty() && packet.participant_identity != sender.identity;
+    let visible = |text: &String| if sender.permission.hidden { String::new() } else { text.clone() };
+    let mut is_anothers = false;
+    match &mut packet.value {
+        Some(Value::User(user)) => {
+            user.participant_sid = visible(&sender.sid);
+            user.participant_identity = visible(&sender.identity);
+        }
+        Some(Value::ChatMessage(message)) if is_agent && names_another => {
+            message.generated = true;
+            is_anothers = true;
+        }
+        Some(Value::StreamHeader(header)) if is_agent && names_another => {
+            if let Some(ContentHeader::TextHeader(text)) = &mut header.content_header {
+                text.generated = true;
+                is_anothers = true;
+            }
+        }
+        Some(Value::Transcription(_)) if !is_agent => return false,
+        Some(Value::Metrics(_)) => return false,
+        _ => {}
+    }
+    if !is_anothers {
+        packet.participant_identity = visible(&sender.identity);
+    }
+    packet.participant_sid.clone_from(&sender.sid);
+    true
 }
 
 #[expect(deprecated, reason = "older clients write the destinations in the user's packet")]

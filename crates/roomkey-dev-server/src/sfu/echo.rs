@@ -4,7 +4,7 @@
 //! It behaves as an agent of LiveKit's does towards a client: `lk.agent.state` goes from `initializing` to `listening`,
 //! `thinking` and `speaking`; an answer is a text stream on `lk.transcription`, marked as final.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use livekit_protocol as proto;
 use proto::data_packet::{Kind, Value};
@@ -35,8 +35,7 @@ pub(super) struct Echo {
     /// Whose audio is echoed.
     source: Option<PublicationId>,
     numbers: Forwarder,
-    /// Chat messages that have begun, by stream id.
-    messages: BTreeMap<String, Vec<u8>>,
+    messages: Messages,
     sequence: u32,
 }
 
@@ -65,8 +64,6 @@ impl Room {
             capabilities: Vec::new(),
             sdk: "the demo agent".to_owned(),
             auto_subscribe: false,
-            metadata: String::new(),
-            attributes: HashMap::new(),
             add_tracks: Vec::new(),
             publisher_offer: None,
             resumes: None,
@@ -77,7 +74,7 @@ impl Room {
             publication: None,
             source: None,
             numbers: Forwarder::new(false, 0),
-            messages: BTreeMap::new(),
+            messages: Messages::default(),
             sequence: 0,
         });
         self.set_state(id, State::Active, cx);
@@ -166,21 +163,13 @@ impl Room {
     }
 
     /// Data for the agent: chat, in the streams that LiveKit's clients send.
-    pub(super) fn echo_data(&mut self, packet: &proto::DataPacket, cx: &mut Context<'_>) {
+    pub(super) fn echo_data(&mut self, from: ParticipantId, packet: &proto::DataPacket, cx: &mut Context<'_>) {
         let Some(echo) = &mut self.echo else { return };
         match &packet.value {
-            Some(Value::StreamHeader(header)) if header.topic == CHAT && echo.messages.len() < MAX_STREAMS => {
-                echo.messages.insert(header.stream_id.clone(), Vec::new());
-            }
-            Some(Value::StreamChunk(chunk)) => {
-                if let Some(text) = echo.messages.get_mut(&chunk.stream_id)
-                    && text.len() + chunk.content.len() <= MAX_TEXT
-                {
-                    text.extend_from_slice(&chunk.content);
-                }
-            }
+            Some(Value::StreamHeader(header)) if header.topic == CHAT => echo.messages.begin(from, &header.stream_id),
+            Some(Value::StreamChunk(chunk)) => echo.messages.append(from, &chunk.stream_id, &chunk.content),
             Some(Value::StreamTrailer(trailer)) => {
-                let Some(text) = echo.messages.remove(&trailer.stream_id) else { return };
+                let Some(text) = echo.messages.end(from, &trailer.stream_id) else { return };
                 let text = String::from_utf8_lossy(&text).into_owned();
                 self.set_agent_state("thinking", cx);
                 self.set_agent_state("speaking", cx);
@@ -188,6 +177,13 @@ impl Room {
                 self.set_agent_state("listening", cx);
             }
             _ => {}
+        }
+    }
+
+    /// What somebody who left had begun to say has no end.
+    pub(super) fn echo_departed(&mut self, id: ParticipantId) {
+        if let Some(echo) = &mut self.echo {
+            echo.messages.0.retain(|message| message.from != id);
         }
     }
 
@@ -229,8 +225,51 @@ impl Room {
                 value: Some(value),
                 ..Default::default()
             };
-            self.deliver(Some(id), Kind::Reliable, &packet, cx);
+            self.deliver(id, Kind::Reliable, &packet, cx);
         }
+    }
+}
+
+/// Chat messages that have begun, the oldest first.
+#[derive(Debug, Default)]
+struct Messages(Vec<Incoming>);
+
+#[derive(Debug)]
+struct Incoming {
+    from: ParticipantId,
+    stream_id: String,
+    text: Vec<u8>,
+}
+
+impl Messages {
+    /// A message begins. Where there are too many, the oldest of who has the most makes room.
+    fn begin(&mut self, from: ParticipantId, stream_id: &str) {
+        self.end(from, stream_id);
+        if self.0.len() >= MAX_STREAMS {
+            let count = |id: ParticipantId| self.0.iter().filter(|message| message.from == id).count();
+            let most = self.0.iter().map(|message| count(message.from)).max().unwrap_or_default();
+            if let Some(at) = self.0.iter().position(|message| count(message.from) == most) {
+                self.0.remove(at);
+            }
+        }
+        self.0.push(Incoming { from, stream_id: stream_id.to_owned(), text: Vec::new() });
+    }
+
+    fn append(&mut self, from: ParticipantId, stream_id: &str, content: &[u8]) {
+        if let Some(at) = self.position(from, stream_id)
+            && self.0[at].text.len() + content.len() <= MAX_TEXT
+        {
+            self.0[at].text.extend_from_slice(content);
+        }
+    }
+
+    fn end(&mut self, from: ParticipantId, stream_id: &str) -> Option<Vec<u8>> {
+        let at = self.position(from, stream_id)?;
+        Some(self.0.remove(at).text)
+    }
+
+    fn position(&self, from: ParticipantId, stream_id: &str) -> Option<usize> {
+        self.0.iter().position(|message| message.from == from && message.stream_id == stream_id)
     }
 }
 

@@ -31,6 +31,7 @@ struct Sent {
     number: u64,
     at: Instant,
     publisher_sid: String,
+    /// Of who sent it, whoever it names.
     publisher_identity: String,
     sequence: u32,
     to: Destinations,
@@ -83,7 +84,14 @@ impl History {
     }
 
     /// Remembers a packet that goes out. One without a sequence can't be told from one that arrived.
-    pub(super) fn record(&mut self, packet: &proto::DataPacket, to: &Destinations, bytes: &[u8], now: Instant) {
+    pub(super) fn record(
+        &mut self,
+        packet: &proto::DataPacket,
+        sender: &str,
+        to: &Destinations,
+        bytes: &[u8],
+        now: Instant,
+    ) {
         self.next += 1;
         if packet.sequence == 0 {
             return;
@@ -92,7 +100,7 @@ impl History {
             number: self.next - 1,
             at: now,
             publisher_sid: packet.participant_sid.clone(),
-            publisher_identity: packet.participant_identity.clone(),
+            publisher_identity: sender.to_owned(),
             sequence: packet.sequence,
             to: to.clone(),
             bytes: bytes.into(),
@@ -162,12 +170,7 @@ mod tests {
     use super::*;
 
     fn packet(publisher: &str, sequence: u32) -> proto::DataPacket {
-        proto::DataPacket {
-            participant_sid: format!("PA_{publisher}"),
-            participant_identity: publisher.to_owned(),
-            sequence,
-            ..Default::default()
-        }
+        proto::DataPacket { participant_sid: format!("PA_{publisher}"), sequence, ..Default::default() }
     }
 
     fn state(publisher: &str, last_seq: u32) -> proto::DataChannelReceiveState {
@@ -183,21 +186,21 @@ mod tests {
     fn who_comes_back_gets_what_is_newer_than_what_it_had_of_each() {
         let (mut history, now) = (History::default(), start());
         let everybody = Destinations::default();
-        history.record(&packet("alice", 1), &everybody, b"before it came", now);
+        history.record(&packet("alice", 1), "alice", &everybody, b"before it came", now);
         let since = history.next();
-        history.record(&packet("alice", 2), &everybody, b"had", now);
-        history.record(&packet("alice", 3), &everybody, b"missed", now);
-        history.record(&packet("carol", 1), &everybody, b"of another", now);
-        history.record(&packet("carol", 0), &everybody, b"without a sequence", now);
-        history.record(&packet("bob", 1), &everybody, b"its own", now);
+        history.record(&packet("alice", 2), "alice", &everybody, b"had", now);
+        history.record(&packet("alice", 3), "alice", &everybody, b"missed", now);
+        history.record(&packet("carol", 1), "carol", &everybody, b"of another", now);
+        history.record(&packet("carol", 0), "carol", &everybody, b"without a sequence", now);
+        history.record(&packet("bob", 1), "bob", &everybody, b"its own", now);
         let to_carol = Destinations { identities: vec!["carol".to_owned()], sids: Vec::new() };
-        history.record(&packet("alice", 4), &to_carol, b"for somebody else", now);
+        history.record(&packet("alice", 4), "alice", &to_carol, b"for somebody else", now);
         let to_bob = Destinations { identities: Vec::new(), sids: vec!["PA_bob".to_owned()] };
-        history.record(&packet("alice", 5), &to_bob, b"for its former self", now);
+        history.record(&packet("alice", 5), "alice", &to_bob, b"for its former self", now);
         history.departed("bob", "PA_bob", since, now);
-        history.record(&packet("alice", 6), &everybody, b"while it was away", now);
+        history.record(&packet("alice", 6), "alice", &everybody, b"while it was away", now);
         let missed = history.returned("bob", now).unwrap();
-        history.record(&packet("alice", 7), &everybody, b"after it came back", now);
+        history.record(&packet("alice", 7), "alice", &everybody, b"after it came back", now);
         let received = [state("alice", 2)];
         let newer: Vec<_> = history.newer(&missed, "bob", &received).map(|bytes| bytes.to_vec()).collect();
         let expected: [&[u8]; 4] = [b"missed", b"of another", b"for its former self", b"while it was away"];
@@ -211,7 +214,7 @@ mod tests {
         let (mut history, now) = (History::default(), start());
         let to = Destinations { identities: vec![String::new(); 1_000], sids: Vec::new() };
         for sequence in 1..=5_000 {
-            history.record(&packet("alice", sequence), &to, &[0; 10_000], now);
+            history.record(&packet("alice", sequence), "alice", &to, &[0; 10_000], now);
             history.departed(&format!("{sequence}"), "PA", 0, now);
         }
         assert!(history.bytes <= MAX_BYTES && history.packets.len() <= MAX_BYTES / 34_000);

@@ -1,7 +1,5 @@
 //! A client comes: into a room that is there or is made, or back to the participant that it was.
 
-use std::collections::HashMap;
-
 use livekit_protocol as proto;
 use proto::signal_response::Message;
 use roomkey_token::{Claims, RoomConfiguration};
@@ -11,7 +9,7 @@ use super::{ConnectionId, Context, Effect, RoomId, Sfu};
 use crate::clock::Now;
 use crate::event::Event;
 
-/// A client's request to join, with the claims of its verified token.
+/// A client's request to join, with the claims of its verified token and what it says of itself in them.
 #[derive(Clone, Debug)]
 pub(crate) struct Joining {
     /// None for a participant of the server itself.
@@ -25,8 +23,6 @@ pub(crate) struct Joining {
     /// The SDK's name and version.
     pub(crate) sdk: String,
     pub(crate) auto_subscribe: bool,
-    pub(crate) metadata: String,
-    pub(crate) attributes: HashMap<String, String>,
     pub(crate) add_tracks: Vec<proto::AddTrackRequest>,
     pub(crate) publisher_offer: Option<proto::SessionDescription>,
     /// The participant to come back to.

@@ -14,12 +14,14 @@ mod joining;
 mod keyframe;
 mod media;
 mod negotiation;
+mod nonces;
 mod participant;
 mod peer;
 mod publication;
 mod publish;
 mod requests;
 mod room;
+mod sources;
 mod speakers;
 mod subscribe;
 mod subscription;
@@ -43,8 +45,9 @@ use crate::tokens::Keys;
 use agents::Agents;
 pub(crate) use agents::WorkerId;
 pub(crate) use joining::{Joining, Refusal};
-use participant::{ParticipantId, Target};
+use participant::ParticipantId;
 use room::Room;
+use sources::{Seat, Sources};
 
 /// A websocket of a client, numbered by the shell.
 pub(crate) type ConnectionId = u64;
@@ -115,14 +118,10 @@ pub(crate) struct Sfu {
     names: HashMap<String, RoomId>,
     last_room: RoomId,
     connections: HashMap<ConnectionId, (RoomId, ParticipantId)>,
-    /// Whose packets come from an address.
-    sources: HashMap<(Protocol, SocketAddr), (RoomId, ParticipantId, Target)>,
+    sources: Sources,
     effects: VecDeque<Effect>,
     agents: Agents,
 }
-
-/// More source addresses than this are forgotten all at once, and looked for anew.
-const MAX_SOURCES: usize = 4_096;
 
 impl Sfu {
     pub(crate) fn new(settings: Settings, keys: Arc<Keys>, seed: u64) -> Self {
@@ -134,7 +133,7 @@ impl Sfu {
             names: HashMap::new(),
             last_room: 0,
             connections: HashMap::new(),
-            sources: HashMap::new(),
+            sources: Sources::default(),
             effects: VecDeque::new(),
             agents: Agents::default(),
         }
@@ -183,35 +182,35 @@ impl Sfu {
 
     /// A connection to the media address has ended.
     pub(crate) fn tcp_ended(&mut self, source: SocketAddr) {
-        self.sources.remove(&(Protocol::Tcp, source));
+        self.sources.forget((Protocol::Tcp, source));
     }
 
     fn handle_packet(&mut self, protocol: Protocol, source: SocketAddr, packet: &[u8], now: Now) -> bool {
-        let known = self.sources.get(&(protocol, source)).copied().filter(|found| self.is_here(*found));
-        let is_check = PeerConnection::is_connectivity_check(packet);
-        let accepts = |found: &_| self.accepts(*found, protocol, source, packet);
-        let Some((room, participant, target)) = known.filter(|found| !is_check || accepts(found)).or_else(|| {
-            let found = self.find(protocol, source, packet)?;
-            if self.sources.len() >= MAX_SOURCES {
-                self.sources.clear();
+        let known = self.sources.seat((protocol, source)).filter(|found| self.is_here(*found));
+        // A check says whose it is, the rest is of whom the last check from there was: a stranger's costs no search.
+        let seat = if PeerConnection::is_connectivity_check(packet) {
+            let found = known.filter(|found| self.accepts(*found, protocol, source, packet));
+            let found = found.or_else(|| self.find(protocol, source, packet));
+            if let Some(found) = found {
+                self.sources.checked((protocol, source), found);
             }
-            self.sources.insert((protocol, source), found);
-            Some(found)
-        }) else {
-            return false;
+            found
+        } else {
+            known
         };
+        let Some((room, participant, target)) = seat else { return false };
         self.in_room(room, now, |room, cx| room.handle_packet(participant, target, protocol, source, packet, cx));
         self.after(room, now);
         true
     }
 
-    fn is_here(&self, (room, participant, _): (RoomId, ParticipantId, Target)) -> bool {
+    fn is_here(&self, (room, participant, _): Seat) -> bool {
         self.rooms.get(&room).is_some_and(|room| room.participants.contains_key(&participant))
     }
 
     fn accepts(
         &self,
-        (room, participant, target): (RoomId, ParticipantId, Target),
+        (room, participant, target): Seat,
         protocol: Protocol,
         source: SocketAddr,
         packet: &[u8],
@@ -220,9 +219,9 @@ impl Sfu {
         self.rooms.get(&room).is_some_and(|room| room.accepts(participant, target, protocol, source, to, packet))
     }
 
-    fn find(&self, protocol: Protocol, source: SocketAddr, packet: &[u8]) -> Option<(RoomId, ParticipantId, Target)> {
+    fn find(&self, protocol: Protocol, source: SocketAddr, check: &[u8]) -> Option<Seat> {
         self.rooms.iter().find_map(|(id, room)| {
-            let (participant, target) = room.find(protocol, source, self.settings.media_address, packet)?;
+            let (participant, target) = room.find(protocol, source, self.settings.media_address, check)?;
             Some((*id, participant, target))
         })
     }
@@ -263,13 +262,15 @@ impl Sfu {
         for connection in room.take_ended_connections() {
             self.connections.remove(&connection);
         }
+        for participant in room.take_departed() {
+            self.sources.forget_participant(id, participant);
+        }
         self.dispatch_agents(id, now);
         let Some(room) = self.rooms.get_mut(&id) else { return };
         if room.is_finished() {
             let name = room.name().to_owned();
             self.rooms.remove(&id);
             self.names.remove(&name);
-            self.sources.retain(|_, (room, ..)| *room != id);
             self.end_jobs_of(id);
             self.effects.push_back(Effect::Happened(Event::RoomFinished { room: name }));
         }

@@ -34,8 +34,7 @@ impl Room {
             Request::UpdateAudioTrack(update) => self.update_audio_features(id, &update, cx),
             Request::Simulate(scenario) => self.simulate(id, scenario.scenario, cx),
             Request::Leave(leave) => {
-                let told = Some(leave.reason()).filter(|reason| *reason != DisconnectReason::UnknownReason);
-                self.remove(id, told.unwrap_or(DisconnectReason::ClientInitiated), Announce::Yes, cx);
+                self.remove(id, told_reason(leave.reason()), Announce::Yes, cx);
             }
             // Pings are answered by the websocket's task.
             _ => {}
@@ -140,3 +139,12 @@ impl Room {
 }
 
 const MAX_FEATURES: usize = 16;
+
+/// What the others are told of who leaves: of what a client may say of itself, as in livekit-server, or that it left.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others are for a server to say")]
+fn told_reason(said: DisconnectReason) -> DisconnectReason {
+    match said {
+        DisconnectReason::UserUnavailable | DisconnectReason::UserRejected | DisconnectReason::AgentError => said,
+        _ => DisconnectReason::ClientInitiated,
+    }
+}

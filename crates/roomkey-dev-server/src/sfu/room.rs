@@ -17,6 +17,7 @@ use super::echo::Echo;
 use super::history::History;
 use super::joining::{Joining, Refusal};
 use super::negotiation::Required;
+use super::nonces::Nonces;
 use super::participant::{Participant, ParticipantId, Target};
 use super::peer::Peer;
 use super::publication::PublicationId;
@@ -44,10 +45,12 @@ pub(super) struct Room {
     /// Whose connections have something to say.
     pub(super) dirty: BTreeSet<ParticipantId>,
     ended_connections: Vec<ConnectionId>,
+    departed: Vec<ParticipantId>,
     /// Agents that the room was made to get.
     pub(super) dispatches: Vec<Waiting>,
     pub(super) echo: Option<Echo>,
     pub(super) history: History,
+    pub(super) nonces: Nonces,
     /// Since when nobody but agents is in it.
     pub(super) empty_since: Option<Instant>,
     pub(super) had_participants: bool,
@@ -89,9 +92,11 @@ impl Room {
             last_publication: 0,
             dirty: BTreeSet::new(),
             ended_connections: Vec::new(),
+            departed: Vec::new(),
             dispatches,
             echo: None,
             history: History::default(),
+            nonces: Nonces::default(),
             empty_since: Some(cx.now.instant),
             had_participants: false,
             next_tick: cx.now.instant + TICK,
@@ -107,6 +112,11 @@ impl Room {
 
     pub(super) fn take_ended_connections(&mut self) -> Vec<ConnectionId> {
         std::mem::take(&mut self.ended_connections)
+    }
+
+    /// Those who left.
+    pub(super) fn take_departed(&mut self) -> Vec<ParticipantId> {
+        std::mem::take(&mut self.departed)
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -300,6 +310,7 @@ impl Room {
     ) {
         let Some(mut participant) = self.participants.remove(&id) else { return };
         self.dirty.remove(&id);
+        self.departed.push(id);
         self.ended_connections.extend(participant.connection);
         // Who lost the way for a while, or did not read, may come back, as somebody new.
         let is_lost = matches!(reason, DisconnectReason::ConnectionTimeout | DisconnectReason::MediaFailure);
@@ -323,6 +334,7 @@ impl Room {
                 receiver.send(update(info.clone()), cx);
             }
         }
+        self.echo_departed(id);
         self.counts_changed = true;
         self.update_emptiness(cx);
         let (room, identity) = (self.info.name.clone(), participant.identity);
@@ -348,6 +360,7 @@ impl Room {
 
     // Packets of media and data.
 
+    /// Whether a connectivity check is for this connection.
     pub(super) fn accepts(
         &self,
         id: ParticipantId,
@@ -363,7 +376,8 @@ impl Room {
             Target::Subscriber => participant.subscriber.as_ref(),
         };
         peer.is_some_and(|peer| match protocol {
-            Protocol::Udp => peer.connection.accepts(source, to, packet),
+            // The name first, which costs little.
+            Protocol::Udp => peer.connection.is_checked_by(packet) && peer.connection.accepts(source, to, packet),
             Protocol::Tcp => peer.connection.is_checked_by(packet),
         })
     }

@@ -1,5 +1,7 @@
 //! Who gets which track.
 
+use std::collections::HashSet;
+
 use livekit_protocol as proto;
 use proto::signal_response::Message;
 
@@ -97,16 +99,14 @@ impl Room {
         update: &proto::UpdateSubscription,
         cx: &mut Context<'_>,
     ) {
-        let named = |sid: &String| {
-            update.track_sids.contains(sid)
-                || update.participant_tracks.iter().any(|tracks| tracks.track_sids.contains(sid))
-        };
+        let of_participants = update.participant_tracks.iter().flat_map(|tracks| &tracks.track_sids);
+        let named: HashSet<_> = update.track_sids.iter().chain(of_participants).collect();
         let chosen: Vec<_> = self
             .public_tracks()
             .into_iter()
             .filter(|(publisher, publication)| {
                 let tracks = &self.participants[publisher].publications;
-                tracks.iter().any(|track| track.id == *publication && named(&track.info.sid))
+                tracks.iter().any(|track| track.id == *publication && named.contains(&track.info.sid))
             })
             .collect();
         for (publisher, publication) in chosen {
@@ -130,10 +130,11 @@ impl Room {
         cx: &mut Context<'_>,
     ) {
         let Some(participant) = self.participants.get(&id) else { return };
+        let named: HashSet<_> = settings.track_sids.iter().collect();
         let chosen: Vec<_> = participant
             .subscriptions
             .iter()
-            .filter(|subscription| settings.track_sids.contains(&subscription.track_sid))
+            .filter(|subscription| named.contains(&subscription.track_sid))
             .map(|subscription| (subscription.publisher, subscription.publication))
             .collect();
         for (publisher, publication) in chosen {

@@ -134,3 +134,67 @@ fn the_demo_agent_comes_where_every_worker_refuses() {
     });
     assert!(came);
 }
+
+/// What a client sends of a text on `lk.chat`.
+fn chat(stream_id: &str, text: &str) -> [Value; 3] {
+    let stream_id = stream_id.to_owned();
+    let header =
+        proto::data_stream::Header { stream_id: stream_id.clone(), topic: "lk.chat".to_owned(), ..Default::default() };
+    let chunk = proto::data_stream::Chunk {
+        stream_id: stream_id.clone(),
+        content: text.as_bytes().to_vec(),
+        ..Default::default()
+    };
+    let trailer = proto::data_stream::Trailer { stream_id, ..Default::default() };
+    [Value::StreamHeader(header), Value::StreamChunk(chunk), Value::StreamTrailer(trailer)]
+}
+
+impl World {
+    fn say(&mut self, client: usize, value: Value) {
+        self.send_packet(client, &proto::DataPacket { value: Some(value), ..Default::default() });
+    }
+
+    /// What the demo agent said to a client.
+    fn heard(&self, client: usize) -> Vec<String> {
+        let said = |packet: &proto::DataPacket| match &packet.value {
+            Some(Value::StreamChunk(chunk)) => Some(String::from_utf8_lossy(&chunk.content).into_owned()),
+            _ => None,
+        };
+        let texts = self.clients[client].data.iter().filter_map(said);
+        texts.filter(|text| text.starts_with("You said")).collect()
+    }
+}
+
+#[test]
+fn texts_that_never_end_do_not_make_the_demo_agent_deaf_to_others() {
+    let mut world = World::with(|settings| settings.echo_agent = true);
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    let [header, chunk, trailer] = chat("bob's", "hello");
+    world.say(bob, header);
+    for number in 0..100 {
+        let [header, ..] = chat(&format!("{number}"), "");
+        world.say(alice, header);
+    }
+    for value in chat("last", "still there?") {
+        world.say(alice, value);
+    }
+    world.say(bob, chunk);
+    world.say(bob, trailer);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.heard(bob), ["You said: still there?", "You said: hello"]);
+}
+
+#[test]
+fn texts_of_two_that_have_one_id_are_two_texts() {
+    let mut world = World::with(|settings| settings.echo_agent = true);
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.run(Duration::from_secs(1));
+    let (alices, bobs) = (chat("same", "of alice"), chat("same", "of bob"));
+    for (of_alice, of_bob) in alices.into_iter().zip(bobs) {
+        world.say(alice, of_alice);
+        world.say(bob, of_bob);
+    }
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.heard(bob), ["You said: of alice", "You said: of bob"]);
+}

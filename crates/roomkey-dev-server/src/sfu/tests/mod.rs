@@ -5,4 +5,6 @@ mod data;
 mod joining;
 mod media;
 mod paths;
+mod publishing;
+mod senders;
 mod world;

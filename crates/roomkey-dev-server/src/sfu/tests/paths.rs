@@ -89,3 +89,17 @@ fn a_frame_that_is_of_nobody_is_not_taken_and_one_of_somebody_is_until_its_conne
     world.run(Duration::from_secs(10));
     assert!(world.sfu.sources.len() <= 1);
 }
+
+#[test]
+fn who_left_leaves_no_address_behind() {
+    let mut world = World::new();
+    world.join("alice");
+    for number in 0..5 {
+        let other = world.join(&format!("other-{number}"));
+        world.run(Duration::from_millis(500));
+        assert_eq!(world.sfu.sources.len(), 2);
+        world.request(other, proto::signal_request::Message::Leave(proto::LeaveRequest::default()));
+        world.run(Duration::from_millis(100));
+        assert_eq!(world.sfu.sources.len(), 1);
+    }
+}

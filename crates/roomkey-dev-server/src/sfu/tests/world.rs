@@ -1,6 +1,5 @@
 //! Clients of `roomkey-rtc`, in virtual time, over a link that loses nothing.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -159,8 +158,6 @@ impl World {
             capabilities: Vec::new(),
             sdk: "test".to_owned(),
             auto_subscribe: true,
-            metadata: String::new(),
-            attributes: HashMap::new(),
             add_tracks: Vec::new(),
             publisher_offer: Some(proto::SessionDescription {
                 r#type: "offer".to_owned(),
@@ -330,6 +327,18 @@ impl World {
         self.run(Duration::from_millis(20));
     }
 
+    /// Sends a reliable packet as it is.
+    pub(super) fn send_packet(&mut self, client: usize, packet: &proto::DataPacket) {
+        let client = &mut self.clients[client];
+        client.rtc.send_data(client.reliable, true, packet.encode_to_vec(), self.now.instant).unwrap();
+        self.run(Duration::from_millis(20));
+    }
+
+    pub(super) fn sid_of(&self, client: usize) -> String {
+        let Message::Join(join) = &self.clients[client].messages[0] else { panic!("not a join") };
+        join.participant.as_ref().unwrap().sid.clone()
+    }
+
     pub(super) fn topics(&self, client: usize) -> Vec<(String, String)> {
         let data = self.clients[client].data.iter().filter_map(|packet| match &packet.value {
             Some(Value::User(user)) => Some((packet.participant_identity.clone(), user.topic.clone().unwrap())),
@@ -349,8 +358,6 @@ pub(super) fn coming_back(connection: ConnectionId, identity: &str, sid: String)
         capabilities: Vec::new(),
         sdk: String::new(),
         auto_subscribe: true,
-        metadata: String::new(),
-        attributes: HashMap::new(),
         add_tracks: Vec::new(),
         publisher_offer: None,
         resumes: Some(sid),
