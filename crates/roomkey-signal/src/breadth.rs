@@ -6,6 +6,9 @@ use prost::decode_length_delimiter;
 /// below it; livekit-server has no such bound.
 pub(crate) const MAX_FIELDS: usize = 8_192;
 
+/// The most fields with a length of a server's message: a room of ten thousand with two tracks each stays below it.
+pub(crate) const MAX_RESPONSE_FIELDS: usize = 1_000_000;
+
 /// What a track counts for: its struct is larger than any other.
 const TRACK: usize = 64;
 
@@ -62,6 +65,25 @@ fn count(mut rest: &[u8], shape: &Shape, left: &mut usize) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// Whether a server's message has more fields than [`MAX_RESPONSE_FIELDS`], wherever they are. What is a text may look like a
+/// message; then its fields count, too.
+pub(crate) fn is_too_broad_response(message: &[u8]) -> bool {
+    /// `join`, participants, tracks, codecs, layers, and some to spare.
+    const DEPTH: u32 = 8;
+    message.len() > MAX_RESPONSE_FIELDS && count_all(message, DEPTH) > MAX_RESPONSE_FIELDS
+}
+
+/// How many fields with a length a message has, up to where it can't be read.
+fn count_all(mut rest: &[u8], depth: u32) -> usize {
+    let mut count = 0;
+    while let Some((_, body)) = field(&mut rest) {
+        if let Some(body) = body {
+            count += 1 + if depth > 0 { count_all(body, depth - 1) } else { 0 };
+        }
+    }
+    count
 }
 
 /// The next field's tag, and what is inside where that has a length.

@@ -69,8 +69,12 @@ pub fn decode_request(bytes: &[u8]) -> Result<SignalRequest, DecodeError> {
 /// A message of a kind that this crate does not know, such as a newer server's, is a response with no `message`.
 ///
 /// # Errors
-/// If it is larger than [`MAX_RESPONSE_SIZE`] or no protobuf.
+/// If it is larger than [`MAX_RESPONSE_SIZE`], has more than a million fields with a length, or is no protobuf.
 pub fn decode_response(bytes: &[u8]) -> Result<SignalResponse, DecodeError> {
+    within(bytes.len(), MAX_RESPONSE_SIZE)?;
+    if breadth::is_too_broad_response(bytes) {
+        return Err(DecodeError::TooManyFields { limit: breadth::MAX_RESPONSE_FIELDS });
+    }
     decode(bytes, MAX_RESPONSE_SIZE)
 }
 
@@ -193,6 +197,28 @@ mod tests {
         assert_eq!(error, DecodeError::TooLarge { size: MAX_REQUEST_SIZE + 1, limit: MAX_REQUEST_SIZE });
         assert!(matches!(decode_request(&vec![0xff; MAX_REQUEST_SIZE]), Err(DecodeError::Protobuf(_))));
         assert!(matches!(decode_request_json(&" ".repeat(MAX_REQUEST_SIZE + 1)), Err(DecodeError::TooLarge { .. })));
+    }
+
+    /// `length` bytes of a join with empty entries of a list, each two bytes on the wire.
+    fn empty_entries(length: usize) -> Vec<u8> {
+        let list = [0x1a, 0].repeat(length / 2);
+        let mut message = vec![0x0a];
+        prost::encoding::encode_varint(list.len() as u64, &mut message);
+        [message, list].concat()
+    }
+
+    #[test]
+    fn a_small_message_of_a_server_that_would_be_large_in_memory_is_refused_before_it_is_read() {
+        let many = empty_entries(4_000_000);
+        let too_many = Err(DecodeError::TooManyFields { limit: breadth::MAX_RESPONSE_FIELDS });
+        assert_eq!(decode_response(&many), too_many);
+        // What can't be read at its end, or hides behind the mark of a group, is not read up to there either.
+        assert_eq!(decode_response(&[&many[..], &[0x0f]].concat()), too_many);
+        assert_eq!(decode_response(&[&[0x0b][..], &many].concat()), too_many);
+        let full_room = decode_response(&empty_entries(1_000_000)).unwrap().message;
+        assert!(
+            matches!(full_room, Some(signal_response::Message::Join(join)) if join.other_participants.len() == 500_000)
+        );
     }
 
     #[test]
