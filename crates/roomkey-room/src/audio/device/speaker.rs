@@ -233,9 +233,11 @@ impl Task {
             let inputs = &mut self.inputs;
             let poll = std::future::poll_fn(|context| poll_inputs(shared, inputs, context));
             tokio::select! {
-                never = poll => match never {},
+                // What is asked for in one moment begins in the same tick.
+                biased;
                 // The handle is there as long as the task.
                 Some(command) = self.inbox.recv() => self.handle(command),
+                never = poll => match never {},
                 _ = ticks.tick() => {
                     if let Ok(error) = self.faults.pop() {
                         return error;
